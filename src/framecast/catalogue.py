@@ -1,0 +1,178 @@
+"""What exists, read from the source files without importing them.
+
+The name of a module is the name in ``params.yaml``: every file of ``data/``, ``models/``, ``losses/``, ``metrics/`` and
+``figures/`` except ``base.py`` is one entry, and nothing is registered anywhere. What several entries share
+lives in a subfolder. Reading the parsed source instead of importing keeps torch out of ``snakemake`` and
+``framecast --help``, and gives each entry a *fingerprint* that comments and docstrings do not change.
+"""
+
+import ast
+import hashlib
+import importlib
+import inspect
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+PACKAGE = Path(__file__).parent
+
+
+@cache
+def names(package: str) -> tuple[str, ...]:
+    """The entries of ``data``, ``models``, ``losses``, ``metrics`` or ``figures``: its module names, sorted."""
+    stems = (path.stem for path in (PACKAGE / package).glob("*.py"))
+    return tuple(sorted(stem for stem in stems if stem not in ("__init__", "base")))
+
+
+@cache
+def parsed(module: str) -> ast.Module:
+    """The syntax tree of ``framecast.<module>``."""
+    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+    if not path.exists():
+        path = path.with_suffix("") / "__init__.py"
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def constant(module: str, name: str, default: Any = None) -> Any:
+    """The literal value of a top-level ``NAME = …`` of a module, or ``default`` when it has none."""
+    for node in parsed(module).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
+                return ast.literal_eval(value)
+            case ast.AnnAssign(target=ast.Name(id=found), value=ast.expr() as value) if found == name:
+                return ast.literal_eval(value)
+    return default
+
+
+def frames(package: str, name: str) -> str:
+    """``series`` (B, T, C), ``video`` (B, T, C, H, W) or ``any``: the module's ``FRAMES``."""
+    return constant(f"{package}.{name}", "FRAMES", "any")
+
+
+@cache
+def keyword_arguments(module: str) -> dict[str, tuple[str, Any]]:
+    """Keyword-only arguments of a module's public class or function: name → (annotation, default or ``...``)."""
+    function = _entry(parsed(module).body)
+    if isinstance(function, ast.ClassDef):
+        methods = (node for node in function.body if isinstance(node, ast.FunctionDef))
+        function = next((node for node in methods if node.name == "__init__"), None)
+    if function is None:
+        return {}
+    arguments = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    return {
+        argument.arg: (ast.unparse(argument.annotation), ... if default is None else ast.literal_eval(default))
+        for argument, default in arguments
+        if argument.annotation is not None
+    }
+
+
+def _entry(body: list[ast.stmt]) -> ast.ClassDef | ast.FunctionDef | None:
+    """The last public class of a module, or its last public function when it defines no public class."""
+    public = [
+        node for node in body if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_")
+    ]
+    classes = [node for node in public if isinstance(node, ast.ClassDef)]
+    return (classes or public or [None])[-1]
+
+
+def load(package: str, name: str) -> Any:
+    """Import an entry: the public class (or, without one, function) of ``framecast.<package>.<name>``.
+
+    When a module defines several, the last one counts: files read cell first, network last.
+    """
+    module = importlib.import_module(f"framecast.{package}.{name}")
+    return getattr(module, _entry(parsed(f"{package}.{name}").body).name)
+
+
+# --- fingerprints ---------------------------------------------------------------------------------
+
+
+def fingerprint(*modules: str) -> str:
+    """sha256 over the parsed source of modules and of everything of ours that they import.
+
+    Comments, docstrings, formatting and imports under ``if TYPE_CHECKING`` do not enter. A module that cannot
+    change a number (a progress bar, a lease) says so with ``AFFECTS_NUMBERS = False`` and is left out.
+    """
+    digest = hashlib.sha256()
+    for module in sorted(set().union(*(_closure(module) for module in modules))):
+        digest.update(f"{module}:{_source_hash(module)}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def _closure(module: str) -> frozenset[str]:
+    """The module and, transitively, the framecast modules it imports."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        current = waiting.pop()
+        if current in found or not constant(current, "AFFECTS_NUMBERS", True):
+            continue
+        found.add(current)
+        waiting.extend(_imports(current))
+    return frozenset(found)
+
+
+@cache
+def _imports(module: str) -> tuple[str, ...]:
+    """framecast modules imported by a module, at any depth of its code except under ``if TYPE_CHECKING``."""
+    found = []
+    for node in ast.walk(_without_type_checking(parsed(module))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "framecast":
+            base = (node.module or "").removeprefix("framecast").lstrip(".")
+            for alias in node.names:
+                inner = f"{base}.{alias.name}".lstrip(".")
+                found.append(inner if _exists(inner) else base)
+        elif isinstance(node, ast.Import):
+            found += [alias.name.removeprefix("framecast.") for alias in node.names if "framecast." in alias.name]
+    return tuple(name for name in found if name)
+
+
+def _exists(module: str) -> bool:
+    path = PACKAGE.joinpath(*module.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+@cache
+def _source_hash(module: str) -> str:
+    tree = _without_type_checking(parsed(module))
+    return hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest()
+
+
+def _without_type_checking(tree: ast.Module) -> ast.Module:
+    """A copy of the top level without ``if TYPE_CHECKING`` blocks."""
+    body = [node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))]
+    return ast.Module(body=body, type_ignores=[])
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    def _strip(self, node: Any) -> Any:
+        self.generic_visit(node)
+        match node.body:
+            case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+                copy = type(node)(**dict(ast.iter_fields(node)))
+                copy.body = rest or [ast.Pass()]
+                return copy
+        return node
+
+    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip
+
+
+def summary(module: ModuleType | Any) -> str:
+    """First line of a docstring: the one-sentence description that tables print."""
+    return (inspect.getdoc(module) or "").split("\n", 1)[0]
+
+
+@cache
+def metrics() -> dict[str, tuple[str, str]]:
+    """Metric id → (module, class): every class of ``metrics/`` with an ``id = "…"``."""
+    found = {}
+    for module in names("metrics"):
+        for node in parsed(f"metrics.{module}").body:
+            if isinstance(node, ast.ClassDef):
+                for statement in node.body:
+                    match statement:
+                        case ast.Assign(targets=[ast.Name(id="id")], value=ast.Constant(value=str(identifier))):
+                            found[identifier] = (module, node.name)
+    return found

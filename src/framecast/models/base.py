@@ -1,0 +1,46 @@
+"""What a forecasting system is.
+
+Axes: B batch, T context frames, K horizon, C channels, H×W image size. A frame is (C,) in a series and (C, H, W) in a
+video, values in [0, 1]; ``*frame`` stands for either, so vector series and video share one interface.
+"""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Forecaster(nn.Module, ABC):
+    """Maps the observed frames to the next ``horizon`` frames.
+
+    A subclass takes ``frame_shape`` — (C,) or (C, H, W) — first, then ``depth`` and its hyper-parameters as
+    keyword-only arguments whose defaults are the paper's values and whose annotations are the bounds that
+    ``params.yaml`` is checked against. Its module says ``FRAMES = "series"``, ``"video"`` or ``"any"``.
+    """
+
+    def __init__(self, frame_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.frame_shape = tuple(frame_shape)
+
+    @abstractmethod
+    def forward(
+        self,
+        context: Float[Tensor, "b t *frame"],
+        horizon: int,
+        teacher: Float[Tensor, "b k *frame"] | None = None,
+    ) -> Float[Tensor, "b k *frame"]:
+        """Forecast ``horizon`` frames from the context.
+
+        ``teacher`` holds the true future frames for systems that train on them; a system that is free-running in
+        training ignores it. Without a teacher the forecast is a function of the context alone.
+        """
+
+
+class Baseline(Forecaster):
+    """A forecaster without training: it has no depth, loss or seed, and stands in every table.
+
+    ``fit`` sees the training split once; the default needs nothing from it.
+    """
+
+    def fit(self, context: Float[Tensor, "n t *frame"], target: Float[Tensor, "n k *frame"]) -> None:
+        """Estimate closed-form coefficients from training sequences (most baselines have none)."""
