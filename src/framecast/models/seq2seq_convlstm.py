@@ -1,0 +1,91 @@
+"""Seq2Seq ConvLSTM for video (COLEMAN; M. Coleman, Princeton independent work report, 2022; code msc5/junior-iw).
+
+The LSTM cell with a 3×3 convolution, "same" zero padding and bias in place of the affine map:
+
+    i, f, g, o = W * [x; h] + b        (split in this order; σ on i, f, o and tanh on g)
+    c′ = f ⊙ c + i ⊙ g
+    h′ = o ⊙ tanh(c′)
+
+at full resolution, without down-sampling or normalisation. The K decoder outputs are read out together by one
+Conv3D over (time, height, width) and a sigmoid: kernel (1, 3, 3) in the code since March 2022, (3, 3, 3) in the
+report's text. The wider one mixes forecasts with each other, never with targets, so neither leaks.
+
+The defaults are the published network, which is the code's: depth n has n + 1 cells on each side, and only the top
+hidden map crosses from encoder to decoder.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from framecast.errors import UserError
+from framecast.models.layers.seq2seq import Seq2Seq, State
+from framecast.ranges import PositiveInt
+
+FRAMES = "video"
+
+
+class ConvLSTMCell(nn.Module):
+    """One ConvLSTM step on maps: (x (B, C, H, W), (h, c) (B, D, H, W)) → (h′, c′)."""
+
+    def __init__(self, in_channels: int, hidden_channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.gates = nn.Conv2d(in_channels + hidden_channels, 4 * hidden_channels, kernel_size, padding="same")
+
+    def forward(self, x: Tensor, state: State) -> State:
+        """The equations of the module's docstring."""
+        h, c = state
+        i, f, g, o = self.gates(torch.cat([x, h], dim=1)).chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        return h, c
+
+
+class ReadOut(nn.Module):
+    """Hidden maps to frames: σ(Conv3D), (B, K, D, H, W) → (B, K, C, H, W)."""
+
+    def __init__(self, hidden_channels: int, channels: int, kernel: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(hidden_channels, channels, kernel, padding="same")
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Convolve over (K, H, W); Conv3d wants channels before time."""
+        return self.conv(hidden.transpose(1, 2)).transpose(1, 2).sigmoid()
+
+
+class Seq2SeqConvLSTM(Seq2Seq):
+    """Encoder and decoder stacks of ConvLSTM cells; (B, T, C, H, W) → (B, K, C, H, W), forecasts in [0, 1].
+
+    Raises UserError for ``head_kernel="3x3x3"`` with ``handover="as_described"``: a head that looks at the next
+    forecast cannot feed the present one back.
+
+    >>> sum(p.numel() for p in Seq2SeqConvLSTM((1, 64, 64), depth=1).parameters())
+    1036097
+    """
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, ...],
+        *,
+        depth: PositiveInt,
+        hidden_channels: PositiveInt = 64,
+        kernel_size: PositiveInt = 3,
+        layer_semantics: Literal["as_described", "as_coded"] = "as_coded",
+        handover: Literal["as_described", "as_coded"] = "as_coded",
+        head_kernel: Literal["1x3x3", "3x3x3"] = "1x3x3",
+    ) -> None:
+        if head_kernel == "3x3x3" and handover == "as_described":
+            raise UserError(
+                "seq2seq_convlstm: head_kernel 3x3x3 mixes forecasts over time and cannot feed each back: "
+                "use head_kernel 1x3x3 or handover as_coded"
+            )
+        super().__init__(
+            frame_shape,
+            cell=lambda channels: ConvLSTMCell(channels, hidden_channels, kernel_size),
+            read_out=ReadOut(hidden_channels, frame_shape[0], (int(head_kernel[0]), 3, 3)),
+            hidden=hidden_channels,
+            depth=depth,
+            layer_semantics=layer_semantics,
+            handover=handover,
+        )

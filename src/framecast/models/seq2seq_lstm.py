@@ -1,0 +1,70 @@
+"""Seq2Seq LSTM for 1-D series (COLEMAN; M. Coleman, Princeton independent work report, 2022; code msc5/junior-iw).
+
+Per cell, with one affine map of [x; h] split in the order i, f, g, o:
+
+    i, f, o = σ(·)      g = tanh(·)
+    c′ = f ⊙ c + i ⊙ g
+    h′ = o ⊙ tanh(c′)
+
+No peepholes, no forget-gate bias. Every forecast passes a sigmoid: ŷ_j = σ(w · s_j + b).
+
+The published "1-, 2- and 3-layer" LSTMs are one and the same network of two cells per side, because the layer
+count never reached the model: ``depth=1, layer_semantics="as_coded", handover="as_coded"`` rebuilds it (116 033
+parameters). The defaults build what the text describes.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from framecast.models.layers.seq2seq import Seq2Seq, State
+from framecast.ranges import PositiveInt
+
+FRAMES = "series"
+
+
+class LSTMCell(nn.Module):
+    """One LSTM step on vectors: (x (B, C), (h, c) (B, D)) → (h′, c′)."""
+
+    def __init__(self, in_channels: int, hidden_size: int) -> None:
+        super().__init__()
+        self.gates = nn.Linear(in_channels + hidden_size, 4 * hidden_size)
+
+    def forward(self, x: Tensor, state: State) -> State:
+        """The equations of the module's docstring."""
+        h, c = state
+        i, f, g, o = self.gates(torch.cat([x, h], dim=1)).chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        return h, c
+
+
+class Seq2SeqLSTM(Seq2Seq):
+    """Encoder and decoder stacks of ``depth`` LSTM cells; (B, T, C) → (B, K, C), forecasts in [0, 1].
+
+    >>> model = Seq2SeqLSTM((1,), depth=1, layer_semantics="as_coded", handover="as_coded")
+    >>> sum(p.numel() for p in model.parameters())
+    116033
+    >>> model(torch.rand(2, 25, 1), horizon=5).shape
+    torch.Size([2, 5, 1])
+    """
+
+    def __init__(
+        self,
+        frame_shape: tuple[int, ...],
+        *,
+        depth: PositiveInt,
+        hidden_size: PositiveInt = 64,
+        layer_semantics: Literal["as_described", "as_coded"] = "as_described",
+        handover: Literal["as_described", "as_coded"] = "as_described",
+    ) -> None:
+        super().__init__(
+            frame_shape,
+            cell=lambda channels: LSTMCell(channels, hidden_size),
+            read_out=nn.Sequential(nn.Linear(hidden_size, frame_shape[0]), nn.Sigmoid()),
+            hidden=hidden_size,
+            depth=depth,
+            layer_semantics=layer_semantics,
+            handover=handover,
+        )
