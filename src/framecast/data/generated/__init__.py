@@ -1,0 +1,1 @@
+"""Series that are drawn from a formula instead of read from files."""
