@@ -1,0 +1,1 @@
+"""The report: every table, figure and clip of the study in one HTML file that opens offline."""

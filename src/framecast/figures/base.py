@@ -1,0 +1,390 @@
+"""What the figures are drawn from, and how they are drawn.
+
+A figure is a module with one public function ``name(results, dataset) -> Figure``. It sees tables and stored clips,
+never a network. ``FRAMES`` says which datasets it suits, ``CAPTION`` what it shows ({dataset} stands for the name), and
+``THESIS`` its number in the thesis for the datasets that have one.
+"""
+
+import ast
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from safetensors.numpy import load_file
+
+from framecast import catalogue, published
+from framecast.errors import UserError
+
+IDENTITY = ("dataset", "model", "depth", "loss")
+FACTS = ("split", "sequences", "mode", "causal", "source", "scale", "key")
+SCORES = (*IDENTITY, "seed", "metric", "value", *FACTS)
+HORIZON = (*IDENTITY, "metric", "step", "mean", "sd", "seeds")
+COMPARISONS = ("dataset", "metric", "a", "b", "difference", "low", "high", "sequences", "verdict")
+
+
+@dataclass(frozen=True, order=True)
+class System:
+    """What is compared: a model at a depth, trained with a loss; a baseline has neither depth nor loss."""
+
+    model: str
+    loss: str | None = None
+    depth: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.model} depth-{self.depth} {self.loss}" if self.loss else self.model
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation over seeds; ``sd`` is None with a single seed."""
+
+    mean: float
+    sd: float | None
+    seeds: int
+
+
+@dataclass(frozen=True)
+class CellFiles:
+    """A cell (or a baseline on a dataset) and the folders of its artefacts; a folder is None until it exists."""
+
+    name: str
+    dataset: str
+    model: str
+    depth: int | None
+    loss: str | None
+    seed: int | None
+    run_folder: Path | None
+    score_folder: Path | None
+
+    @property
+    def system(self) -> System:
+        """The cell without its dataset and seed."""
+        return System(self.model, self.loss, self.depth)
+
+    @cached_property
+    def run(self) -> dict[str, Any]:
+        """The manifest of the training run."""
+        return _read_json(_file(self, self.run_folder, "run.json"))
+
+    @cached_property
+    def score(self) -> dict[str, Any]:
+        """The manifest of the evaluation."""
+        return _read_json(_file(self, self.score_folder, "score.json"))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """step, epoch, split, learning_rate, loss and one column per loss term."""
+        return pd.read_csv(_file(self, self.run_folder, "history.csv"))
+
+    @cached_property
+    def clips(self) -> dict[str, np.ndarray]:
+        """``context``, ``target`` and ``forecast`` of the first test sequences: (n, T, *frame) float32 in [0, 1]."""
+        stored = load_file(_file(self, self.score_folder, "clips.safetensors"))
+        return {name: clip / np.float32(255) if clip.dtype == np.uint8 else clip for name, clip in stored.items()}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that figures and report read."""
+
+    scores: pd.DataFrame
+    horizon: pd.DataFrame
+    comparisons: pd.DataFrame
+    cells: tuple[CellFiles, ...]
+    sources: tuple[published.Source, ...]
+
+    @classmethod
+    def load(cls, scores: Path, horizon: Path, comparisons: Path, cells: Iterable[CellFiles]) -> "Results":
+        """Read the three tables of ``reports/``.
+
+        Raises UserError naming the file when one is missing or lacks a column.
+        """
+        return cls(
+            scores=_read_table(scores, SCORES),
+            horizon=_read_table(horizon, HORIZON),
+            comparisons=_read_table(comparisons, COMPARISONS),
+            cells=tuple(cells),
+            sources=published.load_all(),
+        )
+
+    def scored(self, dataset: str, system: System | None = None) -> list[CellFiles]:
+        """The evaluated cells of a dataset (of one system), in order of seed."""
+        cells = [cell for cell in self.cells if cell.dataset == dataset and cell.score_folder is not None]
+        return sorted((cell for cell in cells if system in (None, cell.system)), key=lambda cell: cell.seed or 0)
+
+    def systems(self, dataset: str) -> list[System]:
+        """Trained systems with a score, sorted by model, loss and depth."""
+        return sorted({cell.system for cell in self.scored(dataset) if cell.loss}, key=_system_order)
+
+    def baselines(self, dataset: str) -> list[System]:
+        """Baselines with a score, by name."""
+        return sorted({cell.system for cell in self.scored(dataset) if not cell.loss}, key=_system_order)
+
+    def primary_metric(self, dataset: str) -> str:
+        """The metric that tables and figures lead with, as the evaluation recorded it."""
+        return self.scored(dataset)[0].score["primary_metric"]
+
+    def spread(self, dataset: str, system: System, metric: str) -> Spread | None:
+        """Mean and sd over seeds of the overall score, or None where the system has none."""
+        values = self.values(dataset, system, metric)
+        if not len(values):
+            return None
+        return Spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
+
+    def values(self, dataset: str, system: System, metric: str) -> np.ndarray:
+        """The overall score of each seed, (seeds,) float64."""
+        rows = _rows(self.scores, dataset, system)
+        return rows.loc[rows["metric"] == metric].sort_values("seed")["value"].to_numpy(dtype=np.float64)
+
+    def curve(self, dataset: str, system: System, metric: str) -> pd.DataFrame:
+        """The score at each forecast step: step, mean, sd (NaN with one seed)."""
+        rows = _rows(self.horizon, dataset, system)
+        return rows.loc[rows["metric"] == metric, ["step", "mean", "sd"]].sort_values("step")
+
+    def best_reachable(self, dataset: str, metric: str) -> published.BestReachable | None:
+        """What is known about the best score that any forecaster can have."""
+        known = (entry for source in self.sources for entry in source.best_reachable)
+        return next((entry for entry in known if (entry.dataset, entry.metric) == (dataset, metric)), None)
+
+    def literature(self, dataset: str, system: System, metric: str) -> tuple[published.Table, published.Value] | None:
+        """The published score of a system, only ever under the same metric id."""
+        wanted = (system.model, system.loss, metric)
+        for table in (table for source in self.sources for table in source.tables):
+            value = table.value(dataset, system.depth)
+            if value is not None and (table.model, table.loss, table.metric) == wanted:
+                return table, value
+        return None
+
+
+def _system_order(system: System) -> tuple[str, str, int]:
+    return system.model, system.loss or "", system.depth or 0
+
+
+def _rows(table: pd.DataFrame, dataset: str, system: System) -> pd.DataFrame:
+    """Rows of one system; baselines have empty depth and loss."""
+    same = (table["dataset"] == dataset) & (table["model"] == system.model)
+    if system.loss is None:
+        return table[same & table["loss"].isna() & table["depth"].isna()]
+    return table[same & (table["loss"] == system.loss) & (table["depth"] == system.depth)]
+
+
+def _file(cell: CellFiles, folder: Path | None, name: str) -> Path:
+    if folder is None:
+        raise UserError(f"{cell.name}: no {name} yet; run this cell first")
+    if not (folder / name).exists():
+        raise UserError(f"{cell.name}: {folder / name} is missing; delete the folder and run the cell again")
+    return folder / name
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    if not path.exists():
+        raise UserError(f"{path}: no such file; evaluate the study first")
+    # A key is eight hex digits: without a type, "12345678" would become a number and "1e234567" infinity.
+    kinds = {"key": str, "dataset": str, "model": str, "loss": str, "metric": str, "depth": "Int64", "seed": "Int64"}
+    table = pd.read_csv(path, dtype={name: kind for name, kind in kinds.items() if name in columns})
+    if absent := [name for name in columns if name not in table.columns]:
+        raise UserError(
+            f"{path}: column {', '.join(absent)} is missing, found {', '.join(table.columns)}; evaluate again"
+        )
+    return table
+
+
+# --- drawing --------------------------------------------------------------------------------------
+
+# Okabe and Ito's colours, in the order in which they stay apart for colour-blind readers and in print.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+INK, MUTED, PALE, FAINT = "#1c1f24", "#6b7280", "#aab1bd", "#d5d9e0"
+LOG_RANGE = 20  #: values further apart than this factor are drawn on a logarithmic axis
+
+STYLE: Mapping[str, Any] = {
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so text has the same size on every machine
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.5,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "lines.linewidth": 1.6,
+    "svg.fonttype": "path",  # outlines: a viewer without the font would set the labels elsewhere
+    "svg.hashsalt": "framecast",  # element ids from content instead of from a random number
+}
+
+
+def svg(name: str, results: Results, dataset: str) -> bytes:
+    """Draw figure ``name`` of a dataset: SVG whose bytes depend on the results alone.
+
+    A dataset without a single score gives a figure that says so.
+    """
+    with rc_context(dict(STYLE)):
+        draw = catalogue.load("figures", name) if results.scored(dataset) else _not_run
+        buffer = io.BytesIO()
+        draw(results, dataset).savefig(buffer, format="svg", metadata={"Date": None, "Creator": "framecast"})
+    return buffer.getvalue()
+
+
+def caption(name: str, dataset: str) -> str:
+    """One or two sentences under a figure, with its number in the thesis where it has one."""
+    text = catalogue.constant(f"figures.{name}", "CAPTION").format(dataset=dataset)
+    number = catalogue.constant(f"figures.{name}", "THESIS", {}).get(dataset)
+    return f"{text} In the thesis: {number}." if number else text
+
+
+def caption_rst(name: str) -> str:
+    """The same caption as a Snakemake report template, for all datasets at once."""
+    text = catalogue.constant(f"figures.{name}", "CAPTION").format(dataset="{{ snakemake.wildcards.dataset }}")
+    numbers = catalogue.constant(f"figures.{name}", "THESIS", {})
+    listed = [
+        f"{number} ({', '.join(dataset for dataset in numbers if numbers[dataset] == number)})"
+        for number in dict.fromkeys(numbers.values())
+    ]
+    return f"{text} In the thesis: {'; '.join(listed)}.\n" if listed else f"{text}\n"
+
+
+def _not_run(results: Results, dataset: str) -> Figure:
+    figure = Figure(figsize=(7.2, 1.2))
+    figure.text(0.5, 0.5, f"No cell of {dataset} has been run.", ha="center", va="center", color=MUTED)
+    return figure
+
+
+def metric_fact(metric: str, name: str) -> str:
+    """``unit`` or ``better`` of a metric, as its class in ``metrics/`` (or that one's base class) states it.
+
+    Read from the source, because importing a metric would import torch.
+    """
+    module, found = catalogue.metrics()[metric]
+    classes = {node.name: node for node in catalogue.parsed(f"metrics.{module}").body if isinstance(node, ast.ClassDef)}
+    while found in classes:
+        for node in classes[found].body:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=assigned)], value=ast.Constant(value=str(text))) if (
+                    assigned == name
+                ):
+                    return text
+        found = ast.unparse(classes[found].bases[0]) if classes[found].bases else ""
+    raise LookupError(f"metric {metric} states no {name}")
+
+
+def colour(systems: Sequence[System], system: System) -> str:
+    """The colour of a system among those of its figure."""
+    return PALETTE[systems.index(system) % len(PALETTE)]
+
+
+def marker(systems: Sequence[System], system: System) -> str:
+    """The marker of a system among those of its figure: what colour says, once more for those who do not see it."""
+    return MARKERS[systems.index(system) % len(MARKERS)]
+
+
+def short(systems: Sequence[System], system: System) -> str:
+    """The shortest name that tells a system from the others of its figure."""
+    if system.loss is None:
+        return system.model
+    parts = [f"depth {system.depth}"]
+    if len({other.model for other in systems}) > 1:
+        parts.insert(0, system.model)
+    if len({other.loss for other in systems}) > 1:
+        parts.append(system.loss)
+    return " ".join(parts)
+
+
+def reference_name(results: Results, dataset: str, metric: str, baseline: System) -> str:
+    """A baseline's name, marked where it is the best reachable score."""
+    known = results.best_reachable(dataset, metric)
+    return f"{baseline.model} (floor)" if known and known.baseline == baseline.model else baseline.model
+
+
+def draw_floor(axes: Axes, results: Results, dataset: str, metric: str) -> list[tuple[float, str, str]]:
+    """A dotted line at the best reachable score where that is a number; its label. Call after ``fit_scale``.
+
+    A floor that a baseline attains is that baseline's line.
+    """
+    known = results.best_reachable(dataset, metric)
+    if known is None or known.value is None:
+        return []
+    bottom = axes.get_ylim()[0]
+    if known.value < bottom:  # zero lies below every logarithmic axis
+        return [(bottom, f"best reachable: {known.value:g} ↓", INK)]
+    axes.axhline(known.value, color=INK, linestyle=":", linewidth=1.2)
+    return [(known.value, f"best reachable: {known.value:g}", INK)]
+
+
+def fit_scale(axes: Axes, values: Iterable[float]) -> None:
+    """Choose a logarithmic y axis when the values span orders of magnitude, else a linear one from zero."""
+    positive = [value for value in values if value > 0]
+    if positive and max(positive) > LOG_RANGE * min(positive):
+        axes.set_yscale("log")
+        axes.set_ylim(min(positive) / 1.6, max(positive) * 1.6)
+    elif positive:
+        axes.set_ylim(0, max(positive) * 1.08)
+
+
+def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]], gap: float = 0.062) -> None:
+    """Name curves at the right edge: (y in data units, text, colour), moved apart to ``gap`` of the axis height.
+
+    Call it last: it reads the limits of the y axis.
+    """
+    to_axes = axes.transData + axes.transAxes.inverted()
+    wanted = sorted((float(np.clip(to_axes.transform((1, y))[1], 0, 1)), text, ink) for y, text, ink in labels)
+    heights = _apart([height for height, _, _ in wanted], gap)
+    for (anchor, text, ink), height in zip(wanted, heights, strict=True):
+        axes.annotate(
+            text,
+            xy=(1.0, anchor),
+            xytext=(1.04, height),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            color=ink,
+            va="center",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.8, "shrinkA": 1, "shrinkB": 0},
+        )
+
+
+def _apart(heights: list[float], gap: float) -> list[float]:
+    """Sorted heights, each at least ``gap`` above the one before, moved as little as possible and as a block."""
+    blocks: list[list[float]] = []  # [sum of wanted bottoms, members]
+    for index, height in enumerate(heights):
+        blocks.append([height - index * gap, 1])
+        # Pool adjacent violators: neighbours that would overlap share the mean of what each wanted.
+        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] > blocks[-1][0] / blocks[-1][1]:
+            total, members = blocks.pop()
+            blocks[-1][0] += total
+            blocks[-1][1] += members
+    bottoms = [total / members for total, members in blocks for _ in range(int(members))]
+    return [bottom + index * gap for index, bottom in enumerate(bottoms)]
+
+
+def picture(frames: np.ndarray) -> np.ndarray:
+    """(T, C, H, W) with one or three channels → (T, H, W, 3)."""
+    return np.broadcast_to(np.moveaxis(frames, 1, -1), (len(frames), *frames.shape[2:], 3)).clip(0, 1)
+
+
+def difference(forecast: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """|forecast − target|, mean over channels, as colours: (T, C, H, W) → (T, H, W, 3)."""
+    return colormaps["inferno"](np.abs(forecast - target).mean(axis=1))[..., :3]

@@ -1,0 +1,85 @@
+"""Error at each forecast step, beside baselines, floor and literature (Figures 5 and 10 of the thesis)."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from framecast import published
+from framecast.figures.base import (
+    INK,
+    MUTED,
+    PALE,
+    Results,
+    System,
+    colour,
+    draw_floor,
+    fit_scale,
+    label_ends,
+    marker,
+    metric_fact,
+    reference_name,
+    short,
+)
+
+FRAMES = "any"
+CAPTION = (
+    "Error on the test split of {dataset} at each forecast step. Solid with markers: mean over seeds, the band is ± "
+    "one standard deviation. Dashed: baselines. Dotted: the best reachable score, where it is known. Black or, "
+    "where it is not comparable, pale diamonds: what the source gives of the published curve at depth 1."
+)
+THESIS = {
+    "generated_sins": "Figure 5",
+    "generated_noise": "Figure 5",
+    "stocks": "Figure 5",
+    "moving_mnist": "Figure 10",
+}
+
+Label = tuple[float, str, str]
+
+
+def error_vs_horizon(results: Results, dataset: str) -> Figure:
+    """One curve per system over the steps 1…K of the forecast."""
+    metric = results.primary_metric(dataset)
+    systems = results.systems(dataset)
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    labels = _literature(axes, results, dataset, metric)
+    for baseline in results.baselines(dataset):
+        curve = results.curve(dataset, baseline, metric)
+        axes.plot(curve["step"], curve["mean"], color=MUTED, linestyle=(0, (4, 2)), linewidth=1.1)
+        labels.append((curve["mean"].iloc[-1], reference_name(results, dataset, metric, baseline), MUTED))
+    labels += [_system(axes, results, dataset, metric, systems, system) for system in systems]
+    fit_scale(axes, [value for line in axes.lines for value in line.get_ydata()])
+    labels += draw_floor(axes, results, dataset, metric)
+    axes.set(xlabel="forecast step", ylabel=f"{metric}: {metric_fact(metric, 'unit')}")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    label_ends(axes, labels)
+    return figure
+
+
+def _system(axes: Axes, results: Results, dataset: str, metric: str, systems: list[System], system: System) -> Label:
+    curve = results.curve(dataset, system, metric)
+    ink = colour(systems, system)
+    axes.plot(curve["step"], curve["mean"], color=ink, marker=marker(systems, system), markersize=3.5)
+    if curve["sd"].notna().any():
+        low, high = curve["mean"] - curve["sd"], curve["mean"] + curve["sd"]
+        axes.fill_between(curve["step"], low.clip(lower=0), high, color=ink, alpha=0.18, linewidth=0)
+    return curve["mean"].iloc[-1], short(systems, system), ink
+
+
+def _literature(axes: Axes, results: Results, dataset: str, metric: str) -> list[Label]:
+    """Published curves of the systems drawn; where the verdict could only be "not comparable", the label says so."""
+    labels = []
+    for system in results.systems(dataset):
+        found = results.literature(dataset, system, metric)
+        if found is None or not found[1].curve:
+            continue
+        score = results.scored(dataset, system)[0].score
+        comparable = not published.obstacles(scale=score["scale"], source=score["source"])
+        steps, values = zip(*sorted(found[1].curve.items()), strict=True)
+        # A line only where every step is published: between two known ends it would be our invention.
+        line = "-" if len(steps) == steps[-1] else ""
+        ink = INK if comparable else PALE
+        axes.plot(steps, values, color=ink, linestyle=line, marker="D", markersize=3, linewidth=1.2, zorder=1)
+        name = f"published, {short(results.systems(dataset), system)}"
+        labels.append((values[-1], name if comparable else "published, other scale", ink if comparable else MUTED))
+    return labels

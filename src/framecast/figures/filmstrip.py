@@ -1,0 +1,86 @@
+"""Truth, forecast and absolute difference, frame by frame (Figures 11 and 12 and appendix of the thesis)."""
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from framecast.figures.base import INK, MUTED, Results, difference, picture, short
+
+FRAMES = "video"
+CAPTION = (
+    "Two test sequences of {dataset}: the observed frames, their true continuation, and for each depth the forecast "
+    "with its absolute difference to the truth below (black: 0, pale yellow: 1). Numbers are time steps. Each depth "
+    "shows its first seed."
+)
+THESIS = {"moving_mnist": "Figures 11 and 12 and appendix 9.2.1"}
+SEQUENCES = 2
+WIDTH, LABELS = 7.6, 0.95  #: inches: the whole figure, and the column of row labels in it
+TITLE, NUMBERS, SPACE = 0.32, 0.16, 0.05  #: inches: above a block, below a numbered strip, below every strip
+GUTTER = 1 / 16  #: white space between frames, as a fraction of their width
+
+
+class _Strip(NamedTuple):
+    """One row: frames (T, H, W, 3); ``first`` is the number of the first time step, 0 leaves the frames bare."""
+
+    label: str
+    frames: np.ndarray
+    first: int = 0
+
+
+def filmstrip(results: Results, dataset: str) -> Figure:
+    """A block of strips for each test sequence, time running to the right."""
+    systems = results.systems(dataset)
+    forecasts = {short(systems, system): results.scored(dataset, system)[0].clips["forecast"] for system in systems}
+    clips = results.scored(dataset)[0].clips
+    blocks = []
+    for sequence in range(min(SEQUENCES, len(clips["target"]))):
+        chosen = {name: forecast[sequence] for name, forecast in forecasts.items()}
+        blocks.append(_strips(clips["context"][sequence], clips["target"][sequence], chosen))
+    return _stack(blocks)
+
+
+def _strips(context: np.ndarray, target: np.ndarray, forecasts: dict[str, np.ndarray]) -> list[_Strip]:
+    """The rows of one test sequence; every array is (T, C, H, W) in [0, 1]."""
+    strips = [_Strip("observed", picture(context), 1), _Strip("truth", picture(target), len(context) + 1)]
+    for name, forecast in forecasts.items():
+        strips += [_Strip(name, picture(forecast)), _Strip("|difference|", difference(forecast, target))]
+    return strips
+
+
+def _stack(blocks: list[list[_Strip]]) -> Figure:
+    """Lay the strips out from the top down, all frames of one size."""
+    columns = max(len(strip.frames) for strip in blocks[0])
+    _, height, width, _ = blocks[0][0].frames.shape
+    row = (WIDTH - LABELS) / columns / (1 + GUTTER) * height / width  # inches
+    below = [[SPACE + NUMBERS * bool(strip.first) for strip in block] for block in blocks]
+    total = sum(TITLE + sum(row + space for space in spaces) for spaces in below)
+    figure = Figure(figsize=(WIDTH, total))
+    top = total
+    for number, (block, spaces) in enumerate(zip(blocks, below, strict=True), start=1):
+        figure.text(0.01, (top - 0.18) / total, f"test sequence {number}", fontweight="bold")
+        top -= TITLE
+        for strip, space in zip(block, spaces, strict=True):
+            box = (LABELS / WIDTH, (top - row) / total, 1 - LABELS / WIDTH, row / total)
+            _draw(figure.add_axes(box), strip, columns)
+            top -= row + space
+    return figure
+
+
+def _draw(axes: Axes, strip: _Strip, columns: int) -> None:
+    """Frames side by side on an axis that has room for ``columns`` of them."""
+    steps, height, width, _ = strip.frames.shape
+    gutter = max(1, round(GUTTER * width))
+    padded = np.pad(strip.frames, ((0, 0), (0, 0), (0, gutter), (0, 0)), constant_values=1.0)
+    row = padded.transpose(1, 0, 2, 3).reshape(height, -1, 3)
+    axes.imshow(np.rint(row * 255).astype(np.uint8), interpolation="none", aspect="auto")
+    axes.set_xlim(-0.5, columns * (width + gutter) - 0.5)
+    ink = MUTED if strip.label == "|difference|" else INK
+    axes.set_ylabel(strip.label, rotation=0, ha="right", va="center", color=ink)
+    centres = [step * (width + gutter) + width / 2 for step in range(steps)] if strip.first else []
+    axes.set_xticks(centres, [str(strip.first + step) for step in range(len(centres))], fontsize=7)
+    axes.set_yticks([])
+    axes.tick_params(length=0, pad=1)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)

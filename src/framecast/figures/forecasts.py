@@ -1,0 +1,48 @@
+"""Forecasts over the truth for four test sequences, a row for each depth (Figures 6 to 8 of the thesis)."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from framecast.figures.base import INK, MUTED, CellFiles, Results, colour, short
+
+FRAMES = "series"
+CAPTION = (
+    "The first test sequences of {dataset}, a column for each; a row for each depth. Dark: observed points and truth. "
+    "Colour: forecasts, one line per seed. The upright line is where forecasting begins."
+)
+THESIS = {
+    "generated_sins": "Figure 6 and appendix 9.1",
+    "generated_noise": "Figure 7 and appendix 9.1",
+    "stocks": "Figure 8 and appendix 9.1",
+}
+SEQUENCES = 4
+
+
+def forecasts(results: Results, dataset: str) -> Figure:
+    """Small multiples: depth down, test sequence across."""
+    systems = results.systems(dataset)
+    shown = min([SEQUENCES, *(len(cell.clips["target"]) for cell in results.scored(dataset))])
+    figure = Figure(figsize=(7.6, 0.7 + 1.45 * max(1, len(systems))), layout="constrained")
+    grid = figure.subplots(max(1, len(systems)), shown, sharex=True, sharey=True, squeeze=False)
+    for system, row in zip(systems, grid, strict=False):
+        cells = results.scored(dataset, system)
+        for sequence, axes in enumerate(row):
+            _draw(axes, cells, sequence, colour(systems, system))
+        row[0].set_ylabel(short(systems, system))
+    for sequence, axes in enumerate(grid[0]):
+        axes.set_title(f"test sequence {sequence + 1}")
+    figure.supxlabel("time step", fontsize="medium")
+    figure.supylabel("value, [0, 1]", fontsize="medium")
+    return figure
+
+
+def _draw(axes: Axes, cells: list[CellFiles], sequence: int, ink: str) -> None:
+    """One sequence: truth through context and target, and each seed's forecast."""
+    context, target = cells[0].clips["context"][sequence], cells[0].clips["target"][sequence]  # (T, C), (K, C)
+    steps = np.arange(1, len(context) + len(target) + 1)
+    axes.axvline(len(context) + 0.5, color=MUTED, linewidth=0.8)
+    axes.plot(steps, np.concatenate([context, target]), color=INK, linewidth=1.3)
+    for cell in cells:
+        axes.plot(steps[len(context) :], cell.clips["forecast"][sequence], color=ink, linewidth=1.2, alpha=0.8)
+    axes.set_ylim(-0.05, 1.05)

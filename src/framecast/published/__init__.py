@@ -1,0 +1,149 @@
+"""Numbers of the literature, and what may be said when ours stand beside them.
+
+One YAML file per source. A value carries two readings: ``printed``, as the table shows it, and ``corrected``, as the
+author's own stored results say; where the table is right the two agree. Ours are only ever compared under the same
+metric id, and always with the corrected reading.
+"""
+
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import yaml
+from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
+
+from framecast.errors import UserError
+
+FOLDER = Path(__file__).parent
+RELATIVE_TOLERANCE = 0.05
+
+Better = Literal["lower", "higher"]
+Word = Literal["reproduced", "better", "worse", "not comparable"]
+
+# Why a number of ours is not set against the literature, by where its data came from.
+FOREIGN_DATA = {"bundled": "bundled data", "stand-in": "stand-in data"}
+
+
+class _Strict:
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Value(_Strict):
+    """One published score; ``curve`` holds it per forecast step (1…K) where the source gives that."""
+
+    dataset: str
+    depth: PositiveInt
+    printed: PositiveFloat
+    corrected: PositiveFloat
+    curve: dict[PositiveInt, PositiveFloat] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table(_Strict):
+    """A table of a source: one system under one metric and protocol."""
+
+    number: str
+    title: str
+    model: str
+    loss: str
+    metric: str
+    better: Better
+    protocol: str
+    note: str
+    values: tuple[Value, ...]
+
+    def value(self, dataset: str, depth: int | None) -> Value | None:
+        """The entry for a data set and depth, or None where the source has none."""
+        return next((value for value in self.values if (value.dataset, value.depth) == (dataset, depth)), None)
+
+
+@dataclass(frozen=True)
+class BestReachable(_Strict):
+    """The lowest error any forecaster can have: a ``value``, or the ``baseline`` whose own score marks it."""
+
+    dataset: str
+    metric: str
+    why: str
+    value: NonNegativeFloat | None = None
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class Discrepancy(_Strict):
+    """A place where a source contradicts itself, and which of our models it concerns."""
+
+    finding: PositiveInt
+    models: tuple[str, ...]
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Source(_Strict):
+    """Everything we quote from one author."""
+
+    id: str
+    author: str
+    work: str
+    code: str
+    tables: tuple[Table, ...]
+    best_reachable: tuple[BestReachable, ...] = ()
+    discrepancies: tuple[Discrepancy, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a comparison allows us to say; ``reasons`` are empty unless it is "not comparable"."""
+
+    word: Word
+    reasons: tuple[str, ...] = ()
+
+
+def files() -> tuple[Path, ...]:
+    """The YAML files, sorted: whatever quotes them depends on their bytes."""
+    return tuple(sorted(FOLDER.glob("*.yaml")))
+
+
+@cache
+def load_all() -> tuple[Source, ...]:
+    """Every source of this folder."""
+    return tuple(load(path) for path in files())
+
+
+def load(path: Path) -> Source:
+    """Read and check one source.
+
+    Raises UserError naming file, key and what was found when the file is not of the form above.
+    """
+    try:
+        return TypeAdapter(Source).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path.name}: {key}: {first['msg']}, found {first['input']!r}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def obstacles(*, scale: str, source: str) -> tuple[str, ...]:
+    """Why our numbers cannot be set against the literature: a reduced scale, data that is not the published one."""
+    return ("reduced scale",) * (scale != "paper") + ((FOREIGN_DATA[source],) if source in FOREIGN_DATA else ())
+
+
+def verdict(
+    mean: float, sd: float | None, published: float, *, scale: str, source: str, better: Better = "lower"
+) -> Verdict:
+    """Set our mean (± sd over seeds) against a published value of the same metric.
+
+    Where there are ``obstacles``, nothing is said. Otherwise *reproduced* means
+    |mean − published| ≤ max(2·sd, 0.05·published): within the 95 % spread of our seeds, or within 5 %, which is how far
+    two evaluations of one and the same published network lie apart. Beyond that it is *better* or *worse*. With one
+    seed (``sd`` None) only the 5 % counts.
+    """
+    if reasons := obstacles(scale=scale, source=source):
+        return Verdict("not comparable", reasons)
+    if abs(mean - published) <= max(2 * (sd or 0.0), RELATIVE_TOLERANCE * abs(published)):
+        return Verdict("reproduced")
+    return Verdict("better" if (mean < published) == (better == "lower") else "worse")

@@ -1,0 +1,105 @@
+"""Figures are functions of the results: same tables, same bytes; captions and files in step."""
+
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import results_fixture
+
+from framecast import catalogue
+from framecast.errors import UserError
+from framecast.figures import base
+
+FIGURES = [
+    (name, dataset)
+    for name in catalogue.names("figures")
+    for dataset in results_fixture.ERRORS
+    if catalogue.frames("figures", name) in ("any", results_fixture.frames_of(dataset))
+]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return results_fixture.fabricate(tmp_path_factory.mktemp("results"))
+
+
+@pytest.mark.parametrize(("name", "dataset"), FIGURES)
+def test_a_figure_is_well_formed_and_deterministic(results, name, dataset):
+    first, second = base.svg(name, results, dataset), base.svg(name, results, dataset)
+    assert first == second
+    assert ElementTree.fromstring(first).tag.endswith("svg")
+
+
+def test_bytes_do_not_depend_on_the_process(results, tmp_path):
+    """Element ids come from a fixed salt, and nothing from hash seeds or the clock."""
+    code = (
+        "import sys, pathlib, results_fixture; from framecast.figures import base; "
+        "results = results_fixture.fabricate(pathlib.Path(sys.argv[1])); "
+        "sys.stdout.buffer.write(base.svg('filmstrip', results, 'moving_mnist'))"
+    )
+    here = {"PYTHONPATH": str(Path(__file__).parent), "PYTHONHASHSEED": "7"}
+    other = subprocess.run([sys.executable, "-c", code, tmp_path], env=here, capture_output=True, check=True)
+    assert other.stdout == base.svg("filmstrip", results, "moving_mnist")
+
+
+def test_drawing_leaves_the_global_style_alone(results):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    base.svg("depth_sweep", results, "stocks")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_figures_load_neither_torch_nor_a_window_toolkit():
+    code = (
+        "import sys; from framecast import catalogue; "
+        "[catalogue.load('figures', name) for name in catalogue.names('figures')]; "
+        "sys.exit(bool({'torch', 'matplotlib.pyplot'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("name", catalogue.names("figures"))
+def test_the_caption_in_the_snakemake_report_is_the_figures_own(name):
+    path = Path(__file__).parents[1] / "workflow" / "report" / f"{name}.rst"
+    assert path.read_text(encoding="utf-8") == base.caption_rst(name)
+
+
+def test_captions_carry_the_number_in_the_thesis():
+    assert base.caption("error_vs_horizon", "moving_mnist").endswith("In the thesis: Figure 10.")
+    assert "thesis" not in base.caption("error_vs_horizon", "a_dataset_of_our_own")
+
+
+def test_a_dataset_without_cells_gives_a_figure_that_says_so(results):
+    assert b"svg" in base.svg("filmstrip", results, "nothing_here")
+
+
+def test_a_grid_that_is_half_done_is_drawn(tmp_path):
+    whole = results_fixture.fabricate(tmp_path)
+    cells = [cell for cell in whole.cells if cell.loss is None or (cell.depth, cell.seed) == (2, 1)]
+    for name, dataset in FIGURES:
+        assert base.svg(name, results_fixture.load(tmp_path, cells), dataset)
+
+
+def test_keys_stay_text(tmp_path):
+    """Eight hex digits may look like a number: 12345678, 1e234567."""
+    scores = results_fixture.fabricate(tmp_path, datasets=("stocks",)).scores
+    scores.assign(key="1e234567").to_csv(tmp_path / "scores.csv", index=False)
+    assert set(results_fixture.load(tmp_path, []).scores["key"]) == {"1e234567"}
+
+
+def test_a_table_without_a_column_is_named(tmp_path):
+    results_fixture.fabricate(tmp_path, datasets=("stocks",))
+    (tmp_path / "horizon.csv").write_text("dataset,model\n")
+    with pytest.raises(UserError, match=r"horizon\.csv: column depth.* is missing"):
+        results_fixture.load(tmp_path, [])
+
+
+def test_labels_are_moved_apart_and_keep_their_order():
+    heights = base._apart([0.10, 0.11, 0.12, 0.50, 0.90], gap=0.06)
+    assert np.all(np.diff(heights) >= 0.06 - 1e-12)
+    assert heights[3:] == [0.50, 0.90]
+    assert np.mean(heights[:3]) == pytest.approx(0.11)

@@ -1,0 +1,90 @@
+"""What we quote, and what we let ourselves say about it."""
+
+import pytest
+
+from framecast import published
+from framecast.errors import UserError
+
+
+def value(table: str, dataset: str, depth: int) -> published.Value:
+    tables = {entry.number: entry for source in published.load_all() for entry in source.tables}
+    found = tables[table].value(dataset, depth)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("table", "dataset", "depth", "printed", "corrected"),
+    [
+        ("Table 1", "generated_noise", 1, 5.964e-2, 6.264e-2),
+        ("Table 1", "generated_sins", 3, 4.804e-4, 4.551e-4),
+        ("Table 1", "stocks", 2, 5.431e-2, 5.431e-2),
+        ("Table 2", "moving_mnist", 3, 1.275e-2, 3.020e-2),
+        ("Table 2", "kth", 3, 1.163e-3, 1.163e-3),
+    ],
+)
+def test_values_of_the_thesis(table, dataset, depth, printed, corrected):
+    assert (value(table, dataset, depth).printed, value(table, dataset, depth).corrected) == (printed, corrected)
+
+
+def test_printed_columns_of_table_2_are_the_corrected_ones_swapped():
+    for depth in (1, 2, 3):
+        moving_mnist, bair = value("Table 2", "moving_mnist", depth), value("Table 2", "bair", depth)
+        assert (moving_mnist.printed, bair.printed) == (bair.corrected, moving_mnist.corrected)
+
+
+@pytest.mark.parametrize("dataset", ["moving_mnist", "kth", "bair"])
+def test_published_curves_average_to_the_corrected_value(dataset):
+    """The mean over the horizon is the table's number, which is what identifies the swapped columns."""
+    entry = value("Table 2", dataset, 1)
+    assert list(entry.curve) == list(range(1, 11))
+    assert sum(entry.curve.values()) / 10 == pytest.approx(entry.corrected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "word"),
+    [
+        (1.00e-2, None, "reproduced"),
+        (1.04e-2, None, "reproduced"),  # within 5 %
+        (1.06e-2, None, "worse"),
+        (0.90e-2, None, "better"),
+        (1.06e-2, 0.04e-2, "reproduced"),  # within 2 sd
+        (0.90e-2, 0.04e-2, "better"),
+    ],
+)
+def test_verdict_on_published_data_and_scale(mean, sd, word):
+    found = published.verdict(mean, sd, 1e-2, scale="paper", source="official")
+    assert found == published.Verdict(word)
+
+
+def test_verdict_knows_which_way_is_better():
+    assert published.verdict(30.0, 0.1, 20.0, scale="paper", source="generated", better="higher").word == "better"
+
+
+@pytest.mark.parametrize(
+    ("scale", "source", "reasons"),
+    [
+        ("laptop", "generated", ("reduced scale",)),
+        ("laptop", "bundled", ("reduced scale", "bundled data")),
+        ("paper", "stand-in", ("stand-in data",)),
+    ],
+)
+def test_a_number_made_otherwise_is_not_compared_even_when_equal(scale, source, reasons):
+    found = published.verdict(1e-2, 0.0, 1e-2, scale=scale, source=source)
+    assert found == published.Verdict("not comparable", reasons)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ("printed: 5.964e-2", "printed: none", "tables.0.values.0.printed"),
+        ("printed: 5.964e-2", "printd: 5.964e-2", "tables.0.values.0.printed"),
+        ("better: lower", "better: smaller", "tables.0.better"),
+    ],
+)
+def test_a_slip_in_the_file_is_named(tmp_path, old, new, names):
+    path = tmp_path / "coleman.yaml"
+    path.write_text(published.files()[0].read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"coleman\.yaml: {names}") as caught:
+        published.load(path)
+    assert "\n" not in str(caught.value)
