@@ -15,7 +15,7 @@ class GeneratedSins(GeneratedSeries):
     """v(τ) = ½ (sin(ατ + β) + 1) with α ~ U(0, 4π) and β ~ U(0, π), per sequence.
 
     τ runs from 0 to 1, both included, over the whole window, so a longer window samples the same waves more densely.
-    The forecast is determined by the context, so the floor of the error is 0. Linear regression reaches 6e-7 in float64;
+    The forecast is determined by the context: the floor of the error is 0. Linear regression reaches 6e-7 in float64;
     on the stored float32 values it reaches 1.9e-4, because extrapolation amplifies their rounding.
     The thesis reports 22 000 training and 7 000 test sequences; it held out no validation set, we do.
     """

@@ -1,1 +1,1 @@
-"""Series that are drawn from a formula instead of read from files."""
+"""What is drawn from a formula instead of read from files: series, and digits that bounce."""
