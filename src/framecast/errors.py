@@ -1,5 +1,7 @@
 """The two ways a command ends without success, both as one line and never as a traceback."""
 
+AFFECTS_NUMBERS = False
+
 
 class UserError(Exception):
     """A mistake that the user can mend.

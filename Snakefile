@@ -1,0 +1,22 @@
+"""framecast: every dataset × model × depth × loss × seed cell of params.yaml, and the report about them."""
+
+configfile: "params.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """The whole study: every artefact by name, so that none can go missing unnoticed."""
+    default_target: True
+    localrule: True
+    input:
+        every_prepared_dataset(),
+        every_trained_cell(),
+        every_score(),
+        study.table_files(),
+        study.report_files(),

@@ -1,0 +1,5 @@
+"""``python -m framecast`` is ``framecast``."""
+
+from framecast.cli import main
+
+main()

@@ -1,0 +1,184 @@
+"""framecast: one verb per step of the pipeline. The rules call these verbs; so can you."""
+
+import errno
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from framecast.errors import NotFinished, UserError
+
+if TYPE_CHECKING:
+    from framecast.grid import Grid
+
+STARTED = time.monotonic()  # a time budget counts from here, imports included
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+CellName = Annotated[str, typer.Argument(metavar="CELL", help="a cell's name, as `framecast grid` prints it")]
+Key = Annotated[
+    str, typer.Option(help="the key that the caller expects; refused when params.yaml or code has moved on")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+
+
+@app.command()
+def grid(
+    cells_only: Annotated[bool, typer.Option("--names", help="only the names of the trained cells")] = False,
+) -> None:
+    """List the cells of params.yaml and what state each is in."""
+    study = _grid()
+    if cells_only:
+        print("\n".join(cell.name for cell in study.cells))
+        return
+    from framecast.status import table
+
+    table(study)
+
+
+@app.command()
+def fetch(names: Annotated[list[str], typer.Argument(help="mnist, moving_mnist, stocks")]) -> None:
+    """Fetch published files into data/raw, from their mirrors or from FRAMECAST_MIRROR."""
+    from framecast import fetch as fetching
+    from framecast.grid import RAW
+
+    for name in names:
+        fetching.fetch(name, RAW)
+
+
+@app.command()
+def prepare(dataset: Annotated[str, typer.Argument(metavar="DATASET")], key: Key = "") -> None:
+    """Build the arrays of one dataset."""
+    study = _grid()
+    if dataset not in study.datasets:
+        raise UserError(f"dataset {dataset}: no study uses it; there are {', '.join(study.datasets)}")
+    from framecast import fetch as fetching
+    from framecast import prepared
+    from framecast.grid import RAW
+
+    fetching.ensure(dataset, study.params.datasets[dataset], RAW)
+    _expect(key, study.data_key(dataset), f"dataset {dataset}")
+    prepared.prepare(study, dataset)
+
+
+@app.command()
+def train(
+    cell: CellName,
+    key: Key = "",
+    device: Device = "auto",
+    time_budget: Annotated[float, typer.Option(help="stop in time, with exit code 75, after this many seconds")] = 0,
+    checkpoint_minutes: Annotated[float, typer.Option(help="minutes between checkpoints", min=0.001)] = 5,
+) -> None:
+    """Train one cell, or go on with it. Exit 75: not finished, run me again."""
+    from framecast.training.stopping import Stop
+
+    stop = Stop(time_budget or None, STARTED)
+    stop.listen()
+    study = _grid()
+    found = study.find(cell)
+    if found.is_baseline:
+        raise UserError(f"cell {cell}: a baseline is not trained; run `framecast evaluate {cell}`")
+    _expect(key, study.run_key(found), f"cell {cell}")
+    from framecast.training.cell import train as train_cell
+
+    if not train_cell(study, found, stop=stop, device=_device(device), checkpoint_minutes=checkpoint_minutes):
+        print(f"{cell}: already trained, {study.run_folder(found)}", file=sys.stderr)
+
+
+@app.command()
+def evaluate(cell: CellName, key: Key = "", device: Device = "auto") -> None:
+    """Score one trained cell or baseline on its test split."""
+    study = _grid()
+    found = study.find(cell)
+    _expect(key, study.score_key(found), f"cell {cell}")
+    from framecast.evaluation.evaluate import evaluate as evaluate_cell
+
+    evaluate_cell(study, found, device=_device(device))
+
+
+@app.command()
+def tables(key: Key = "") -> None:
+    """Gather all scores into reports/*.csv and reports/metrics.json."""
+    study = _grid()
+    _expect(key, study.tables_key, "tables")
+    from framecast.evaluation.tables import write_tables
+
+    write_tables(study)
+
+
+@app.command()
+def report(key: Key = "") -> None:
+    """Draw the figures and write reports/report.html."""
+    study = _grid()
+    _expect(key, study.report_key, "report")
+    from framecast.report.write import write_report
+
+    write_report(study)
+
+
+@app.command()
+def prune(phase: Annotated[str, typer.Argument(metavar="data|train|evaluate")]) -> None:
+    """Remove artefacts of cells that params.yaml no longer has, and keep whatever could not be made again."""
+    from framecast import pruning
+
+    pruning.prune(_grid(), phase)
+
+
+def _grid() -> "Grid":
+    from framecast import params
+    from framecast.grid import Grid
+
+    return Grid(params.load())
+
+
+def _expect(given: str, key: str, what: str) -> None:
+    if given and given != key:
+        raise UserError(
+            f"{what}: asked for key {given}, but params.yaml, the code or raw files now give {key}; run again"
+        )
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device: found {name!r}; allowed: auto, cpu, cuda, cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device: found {name!r}, and this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+# What the operating system can refuse, said in words.
+_REFUSALS = {
+    errno.ENOSPC: "the disk is full; free some space and run again, nothing is lost",
+    errno.EDQUOT: "the disk quota is used up; free some space and run again, nothing is lost",
+    errno.EROFS: "the file system is read-only; make it writable or move the repository",
+    errno.EACCES: "permission denied; make it writable for this user",
+}
+
+
+def main() -> None:
+    """Run a verb; every expected failure is one line on standard error."""
+    try:
+        app(standalone_mode=True)
+    except (UserError, NotFinished) as error:
+        _leave(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        where = Path(error.filename).as_posix() if error.filename else os.getcwd()
+        _leave(f"{where}: {_REFUSALS[error.errno]}", 1)
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+
+
+def _leave(message: str, code: int) -> None:
+    print(f"framecast: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,157 @@
+"""All scores together: the tables of ``reports/`` that git keeps, so that a commit shows how every number moved."""
+
+import csv
+import io
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from framecast import artifacts
+from framecast.evaluation.bootstrap import compare, spread
+from framecast.grid import REPORTS, SCORES, TABLES
+
+if TYPE_CHECKING:
+    from framecast.grid import Cell, Grid
+
+Row = dict[str, Any]
+Group = tuple[str, str, int | None, str | None]  #: dataset, model, depth, loss: the cells that differ only in seed
+
+
+def write_tables(grid: "Grid") -> None:
+    """Write scores, horizon, comparisons, metrics and loss curves, then the manifest that dates them."""
+    rows = [row for cell in grid.scored for row in _rows(grid, cell)]
+    groups = _groups(grid)
+    _write_csv(REPORTS / "scores.csv", _score_rows(rows))
+    _write_csv(REPORTS / "horizon.csv", _horizon_rows(rows))
+    _write_csv(REPORTS / "comparisons.csv", list(_comparison_rows(grid, groups)))
+    _write_csv(REPORTS / "loss_curves.csv", [row for cell in grid.cells for row in _loss_rows(grid, cell)])
+    artifacts.write_json(REPORTS / "metrics.json", _metrics(rows))
+    # A manifest of another study must not outlive its tables: going back to it would find it and stop there.
+    for old in SCORES.glob("tables-*.json"):
+        old.unlink()
+    made = {name: artifacts.sha256_of(REPORTS / name) for name in TABLES}
+    artifacts.write_json(grid.tables_manifest, {"key": grid.tables_key, "sha256": made})
+
+
+def _rows(grid: "Grid", cell: "Cell") -> Iterator[Row]:
+    """A cell's metrics, one row per metric and step, with what makes each number comparable."""
+    folder = grid.score_folder(cell)
+    facts = artifacts.read_json(folder / "score.json")
+    shared = (
+        "dataset",
+        "model",
+        "depth",
+        "loss",
+        "seed",
+        "split",
+        "sequences",
+        "mode",
+        "causal",
+        "source",
+        "scale",
+        "key",
+    )
+    with (folder / "scores.csv").open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            yield {**{name: facts[name] for name in shared}, **line}
+
+
+def _group(row: Row) -> Group:
+    return row["dataset"], row["model"], row["depth"], row["loss"]
+
+
+def _score_rows(rows: Iterable[Row]) -> list[Row]:
+    """One row per cell and metric."""
+    columns = (
+        "dataset model depth loss seed metric value split sequences mode causal source scale key".split()  # noqa: SIM905
+    )
+    return [{name: row[name] for name in columns} for row in rows if row["step"] == "all"]
+
+
+def _horizon_rows(rows: Iterable[Row]) -> list[Row]:
+    """Mean and standard deviation over seeds, per metric and step."""
+    return [
+        {**_named(group), "metric": metric, "step": step, "mean": mean, "sd": sd, "seeds": len(values)}
+        for (group, metric, step), values in _by_seed(rows)
+        if step != "all"
+        for mean, sd in [spread(values)]
+    ]
+
+
+def _metrics(rows: Iterable[Row]) -> dict[str, Any]:
+    """dataset → model → depth → loss → metric → mean and sd: what ``dvc metrics diff`` compares."""
+    tree: dict[str, Any] = {}
+    for (group, metric, step), values in _by_seed(rows):
+        if step == "all":
+            dataset, model, depth, loss = group
+            levels = [dataset, model] + ([f"depth-{depth}", loss] if depth is not None else [])
+            node = tree
+            for level in levels:
+                node = node.setdefault(level, {})
+            mean, sd = spread(values)
+            node[metric] = {"mean": mean} | ({} if sd is None else {"sd": sd})
+    return tree
+
+
+def _by_seed(rows: Iterable[Row]) -> Iterable[tuple[tuple[Group, str, str], list[float]]]:
+    gathered: dict[tuple[Group, str, str], list[float]] = {}
+    for row in rows:
+        gathered.setdefault((_group(row), row["metric"], row["step"]), []).append(float(row["value"]))
+    return gathered.items()
+
+
+def _groups(grid: "Grid") -> dict[Group, list["Cell"]]:
+    groups: dict[Group, list[Cell]] = {}
+    for cell in grid.scored:
+        groups.setdefault((cell.dataset, cell.model, cell.depth, cell.loss), []).append(cell)
+    return groups
+
+
+def _comparison_rows(grid: "Grid", groups: dict[Group, list["Cell"]]) -> Iterator[Row]:
+    """Paired bootstrap for every two groups that differ in one thing only, and for each trained one against each baseline."""
+    settings = grid.params.evaluation
+    for a, b in itertools.combinations(groups, 2):
+        if _comparable(a, b):
+            found = compare(_errors(grid, groups[a]), _errors(grid, groups[b]), resamples=settings.resamples)
+            names = {"dataset": a[0], "metric": settings.primary, "a": _label(a), "b": _label(b)}
+            fields = ("difference", "low", "high", "sequences", "verdict")
+            yield names | {name: getattr(found, name) for name in fields}
+
+
+def _comparable(a: Group, b: Group) -> bool:
+    if a[0] != b[0] or (a[2] is None and b[2] is None):
+        return False
+    one_is_baseline = a[2] is None or b[2] is None
+    return one_is_baseline or sum(x != y for x, y in zip(a[1:], b[1:], strict=True)) == 1
+
+
+def _errors(grid: "Grid", cells: Sequence["Cell"]) -> np.ndarray:
+    """The primary metric of every test sequence, (seeds, N), averaged over the horizon."""
+    return np.stack([np.load(grid.score_folder(cell) / "sequences.npy").mean(axis=1) for cell in cells])
+
+
+def _loss_rows(grid: "Grid", cell: "Cell") -> Iterator[Row]:
+    with (grid.run_folder(cell) / "history.csv").open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            yield {"cell": cell.name, **{name: line[name] for name in ("step", "split", "loss")}}
+
+
+def _named(group: Group) -> Row:
+    return dict(zip(("dataset", "model", "depth", "loss"), group, strict=True))
+
+
+def _label(group: Group) -> str:
+    _, model, depth, loss = group
+    return model if depth is None else f"{model} depth-{depth} {loss}"
+
+
+def _write_csv(path: Path, rows: Sequence[Row]) -> None:
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    artifacts.write_text(path, text.getvalue())

@@ -1,0 +1,289 @@
+"""The cells of the study, the key of everything that is made, and where it lies.
+
+A cell is ``{dataset}/{model}/depth-{depth}/{loss}/seed-{seed}``; a baseline is ``{dataset}/{model}``. Every artefact lies
+in a folder named by the *key* of what made it, so staleness is existence: no clock and no engine's memory enters.
+
+    data/processed/<dataset>/<key>/   arrays.safetensors, manifest.json
+    data/runs/<cell>/<key>/           model.safetensors, history.csv, run.json
+    data/scores/<cell>/<key>/         scores.csv, sequences.npy, clips.safetensors, score.json
+
+A key hashes only what can change the numbers: resolved parameters, the parsed source behind them (``catalogue``)
+and the keys upstream. The command line, both engines and the report all ask this module; no path is built elsewhere.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from framecast import catalogue
+from framecast.artifacts import canonical, sha256
+from framecast.errors import UserError
+from framecast.params import Params, as_tree
+
+RAW = Path("data/raw")
+PROCESSED = Path("data/processed")
+RUNS = Path("data/runs")
+SCORES = Path("data/scores")
+CHECKPOINTS = Path("data/checkpoints")
+REPORTS = Path("reports")
+FIGURES = REPORTS / "figures"
+
+CELL = "{dataset}/{model}/depth-{depth}/{loss}/seed-{seed}"
+BASELINE = "{dataset}/{model}"
+
+DATA_FILES = ("arrays.safetensors", "manifest.json")
+RUN_FILES = ("model.safetensors", "history.csv", "run.json")
+SCORE_FILES = ("scores.csv", "sequences.npy", "clips.safetensors", "score.json")
+TABLES = ("scores.csv", "horizon.csv", "comparisons.csv", "metrics.json", "loss_curves.csv")
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One point of the grid; a baseline has neither depth, loss nor seed."""
+
+    dataset: str
+    model: str
+    depth: int | None = None
+    loss: str | None = None
+    seed: int | None = None
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the model is untrained."""
+        return self.depth is None
+
+    @property
+    def name(self) -> str:
+        """What people type, and the folder: ``moving_mnist/seq2seq_convlstm/depth-2/mse/seed-1``."""
+        return (BASELINE if self.is_baseline else CELL).format_map(vars(self))
+
+
+class Grid:
+    """Cells, keys and paths of a study."""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    # --- what there is ----------------------------------------------------------------------------
+
+    @cached_property
+    def datasets(self) -> tuple[str, ...]:
+        """Datasets that some study uses, in the order of ``params.yaml``."""
+        used = {dataset for study in self.params.studies.values() for dataset in study.datasets}
+        return tuple(name for name in self.params.datasets if name in used)
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The union of the studies' products, each cell once."""
+        return tuple(dict.fromkeys(cell for study in self.params.studies for cell in self.study_cells(study)))
+
+    def study_cells(self, study: str) -> Iterator[Cell]:
+        """The product of one study."""
+        lists = self.params.studies[study]
+        for dataset in lists.datasets:
+            for model in lists.models:
+                for depth in lists.depths:
+                    for loss in lists.losses:
+                        for seed in self.params.seeds:
+                            yield Cell(dataset, model, depth, loss, seed)
+
+    @cached_property
+    def baselines(self) -> tuple[Cell, ...]:
+        """Every baseline on every dataset whose frames it takes."""
+        return tuple(
+            Cell(dataset, model)
+            for dataset in self.datasets
+            for model in self.params.baselines
+            if catalogue.frames("models", model) in ("any", self.params.frames(dataset))
+        )
+
+    @property
+    def scored(self) -> tuple[Cell, ...]:
+        """Everything that gets a row in the tables."""
+        return self.cells + self.baselines
+
+    def find(self, name: str) -> Cell:
+        """The cell that a person named; raises UserError with the nearest names."""
+        found = self._by_name.get(name.strip("/"))
+        if found is None:
+            raise UserError(
+                f"cell {name}: not in the grid of params.yaml; `framecast grid` lists the {self.count} cells"
+            )
+        return found
+
+    @cached_property
+    def _by_name(self) -> dict[str, Cell]:
+        return {cell.name: cell for cell in self.scored}
+
+    @property
+    def count(self) -> int:
+        """Trained cells and baselines together."""
+        return len(self.scored)
+
+    def figures(self) -> Iterator[tuple[str, str]]:
+        """(figure, dataset) for every figure that ``params.yaml`` asks for."""
+        for dataset in self.datasets:
+            for figure, drawn_for in self.params.figures.items():
+                if drawn_for in ("all", self.params.frames(dataset)):
+                    yield figure, dataset
+
+    # --- keys -------------------------------------------------------------------------------------
+
+    def data_key(self, dataset: str) -> str:
+        """Parameters and code of a dataset, and its raw files where their content is the user's."""
+        return self._remember(("data", dataset), lambda: _key("data", *self._data_facts(dataset)))
+
+    def run_key(self, cell: Cell) -> str:
+        """Everything that can change the weights of a cell."""
+        return _key("run", self._recipe_key(cell), cell.depth, cell.seed)
+
+    def score_key(self, cell: Cell) -> str:
+        """Everything that can change a cell's scores."""
+        made_by = self.data_key(cell.dataset) if cell.is_baseline else self.run_key(cell)
+        return _key("score", made_by, self._measures_key(cell.dataset, cell.model))
+
+    @cached_property
+    def tables_key(self) -> str:
+        """All scores together, and the code that tabulates them."""
+        keys = [[cell.name, self.score_key(cell)] for cell in self.scored]
+        code = catalogue.fingerprint("evaluation.tables")
+        return _key("tables", keys, code, self.params.scale, self.params.evaluation.resamples)
+
+    @cached_property
+    def report_key(self) -> str:
+        """The tables, the studies as they are told, and everything that draws and tells them."""
+        drawn = [f"figures.{name}" for name in sorted(self.params.figures)]
+        told = {name: as_tree(study) for name, study in self.params.studies.items()}
+        texts = [path.read_bytes() for path in sorted(_texts())]
+        code = catalogue.fingerprint("report.render", "figures.base", *drawn)
+        return _key("report", self.tables_key, told, self.params.figures, code, [sha256(text) for text in texts])
+
+    def parameters(self, cell: Cell) -> dict[str, Any]:
+        """What was resolved for a cell: dataset, model, loss and training, every default written out."""
+        return {
+            "dataset": as_tree(self.params.datasets[cell.dataset]),
+            "model": {"kind": self.kind(cell), "depth": cell.depth, **self.model_arguments(cell)},
+            "loss": {} if cell.loss is None else self.params.losses[cell.loss],
+            "training": {} if cell.is_baseline else as_tree(self.params.recipe(cell.model)),
+        }
+
+    def kind(self, cell: Cell) -> str:
+        """The module of a cell's model; a baseline's name is its module."""
+        return cell.model if cell.is_baseline else self.params.models[cell.model].kind
+
+    def model_arguments(self, cell: Cell) -> dict[str, Any]:
+        """The keyword arguments of a cell's model, without its depth."""
+        return {} if cell.is_baseline else self.params.models[cell.model].arguments
+
+    def code(self, cell: Cell) -> str:
+        """Fingerprint of the source that trains a cell."""
+        losses = [f"losses.{term}" for term in self.params.losses[str(cell.loss)]]
+        data = self.params.datasets[cell.dataset].kind
+        return catalogue.fingerprint("training.loop", f"models.{self.kind(cell)}", f"data.{data}", *losses)
+
+    def _data_facts(self, dataset: str) -> tuple[Any, ...]:
+        entry = self.params.datasets[dataset]
+        index = catalogue.constant(f"data.{entry.kind}", "RAW_INDEX")
+        own_files = index and entry.arguments.get("source") == "official" and (RAW / index).exists()
+        raw = sha256((RAW / index).read_bytes()) if own_files else None
+        return as_tree(entry), catalogue.fingerprint(f"data.{entry.kind}"), raw
+
+    def _recipe_key(self, cell: Cell) -> str:
+        """What cells that differ only in depth and seed share; hashed once for all of them."""
+
+        def compute() -> str:
+            parameters = self.parameters(cell)
+            parameters["model"].pop("depth")
+            return _key("recipe", self.data_key(cell.dataset), parameters, self.code(cell))
+
+        return self._remember(("recipe", cell.dataset, cell.model, cell.loss), compute)
+
+    def _measures_key(self, dataset: str, model: str) -> str:
+        def compute() -> str:
+            evaluation = as_tree(self.params.evaluation)
+            del evaluation["resamples"]
+            modules = {f"metrics.{catalogue.metrics()[metric][0]}" for metric in evaluation["metrics"]}
+            kind = self.params.models[model].kind if model in self.params.models else model
+            data = self.params.datasets[dataset].kind
+            code = catalogue.fingerprint("evaluation.evaluate", f"models.{kind}", f"data.{data}", *modules)
+            return _key("measures", evaluation, self.params.scale, code)
+
+        return self._remember(("measures", dataset, model), compute)
+
+    @cached_property
+    def _remembered(self) -> dict[tuple[Any, ...], str]:
+        return {}
+
+    def _remember(self, about: tuple[Any, ...], compute: Any) -> str:
+        if about not in self._remembered:
+            self._remembered[about] = compute()
+        return self._remembered[about]
+
+    # --- places -----------------------------------------------------------------------------------
+
+    def data_folder(self, dataset: str) -> Path:
+        """Where a prepared dataset lies."""
+        return PROCESSED / dataset / self.data_key(dataset)
+
+    def run_folder(self, cell: Cell) -> Path:
+        """Where a trained cell lies."""
+        return RUNS / cell.name / self.run_key(cell)
+
+    def score_folder(self, cell: Cell) -> Path:
+        """Where a cell's scores lie."""
+        return SCORES / cell.name / self.score_key(cell)
+
+    def checkpoint_folder(self, cell: Cell) -> Path:
+        """Where an unfinished cell is kept; no engine knows of it, so neither deletes it."""
+        return CHECKPOINTS / cell.name / self.run_key(cell)
+
+    @property
+    def tables_manifest(self) -> Path:
+        """Exists if and only if the tables in ``reports/`` belong to these scores."""
+        return SCORES / f"tables-{self.tables_key}.json"
+
+    @property
+    def report_manifest(self) -> Path:
+        """Exists if and only if figures and report belong to these tables."""
+        return FIGURES / f"report-{self.report_key}.json"
+
+    def data_files(self, dataset: str) -> list[str]:
+        """Everything that ``prepare`` makes."""
+        return _in(self.data_folder(dataset), DATA_FILES)
+
+    def run_files(self, cell: Cell) -> list[str]:
+        """Everything that ``train`` makes."""
+        return _in(self.run_folder(cell), RUN_FILES)
+
+    def score_files(self, cell: Cell) -> list[str]:
+        """Everything that ``evaluate`` makes."""
+        return _in(self.score_folder(cell), SCORE_FILES)
+
+    def table_files(self) -> list[str]:
+        """Everything that ``tables`` makes, its manifest last."""
+        return [*_in(REPORTS, TABLES), str(self.tables_manifest)]
+
+    def figure_files(self) -> list[str]:
+        """Every figure of the study."""
+        return [str(FIGURES / f"{figure}-{dataset}.svg") for figure, dataset in self.figures()]
+
+    def report_files(self) -> list[str]:
+        """Everything that ``report`` makes, its manifest last."""
+        return [*self.figure_files(), str(REPORTS / "report.html"), str(self.report_manifest)]
+
+
+def _in(folder: Path, names: Iterable[str]) -> list[str]:
+    return [str(folder / name) for name in names]
+
+
+def _key(*parts: Any) -> str:
+    """Eight hex digits over plain values."""
+    return sha256(canonical(parts))[:8]
+
+
+def _texts() -> Iterator[Path]:
+    """The files besides Python that shape the report: its templates and the published tables."""
+    yield from (catalogue.PACKAGE / "report" / "templates").iterdir()
+    yield from (catalogue.PACKAGE / "published").glob("*.yaml")

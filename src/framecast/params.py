@@ -1,0 +1,350 @@
+"""``params.yaml`` as frozen models: the one source of truth for both engines.
+
+Everything wrong with the file is told in one line with the key's path, what was found and what is allowed, before
+anything runs. The parameters of a dataset, model or loss term are the keyword-only arguments of its class or
+function, so their names, types, bounds and defaults are written once, in its own file (``catalogue.py``).
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from framecast import catalogue, ranges
+from framecast.errors import UserError
+from framecast.ranges import Decay, NonNegativeInt, PositiveFloat, PositiveInt
+
+PARAMS = Path("params.yaml")
+
+
+def _valid_name(name: str) -> str:
+    """Names become folders and shell words, so they are plain."""
+    if not name.replace("_", "").isalnum() or not name.isascii() or name != name.lower():
+        raise ValueError(f"a name has lower-case letters, digits and underscores, not {name!r}")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_valid_name)]
+
+
+def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if doubled := sorted({str(value) for value in values if values.count(value) > 1}):
+        raise ValueError(f"listed twice: {', '.join(doubled)}")
+    return values
+
+
+class Section(BaseModel):
+    """A part of ``params.yaml``: frozen, and without room for a key that nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Study(Section):
+    """A view of the grid: the product of its lists. A cell that two studies share is trained once."""
+
+    title: str = ""
+    datasets: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
+    models: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
+    depths: Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(_unique)]
+    losses: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
+
+
+class Entry(Section):
+    """A named dataset or model: ``kind`` (the module) and that kind's own keyword arguments, written side by side."""
+
+    kind: Name
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, written: Any) -> Any:
+        """Every key that is not the entry's own is an argument of its kind."""
+        if not isinstance(written, dict):
+            return written
+        own = {key: value for key, value in written.items() if key in cls.model_fields and key != "arguments"}
+        return {**own, "arguments": {key: value for key, value in written.items() if key not in own}}
+
+
+class ModelEntry(Entry):
+    """A named model; ``training`` holds what its recipe changes in the training section."""
+
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+class Training(Section):
+    """How a cell is trained. A model's own ``training`` overrides any of these."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
+    learning_rate: PositiveFloat
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    clip_norm: PositiveFloat | None = None
+    clip_norm_each: PositiveFloat | None = None
+    precision: Literal["float32", "bf16"] = "float32"
+    channels_last: bool = False
+    compile: Literal["off", "default", "reduce-overhead"] = "off"
+    threads: PositiveInt = 1
+    log_every: PositiveInt = 50
+    validate_every: PositiveInt = 1
+    selection: Literal["best_validation", "last"] = "best_validation"
+    early_stopping: NonNegativeInt = 0
+    checkpoint_minutes: PositiveFloat = 5.0
+
+
+class Evaluation(Section):
+    """What is measured on the test split."""
+
+    metrics: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_unique)]
+    primary: str = "mse_pix01"
+    batch_size: PositiveInt = 64
+    clips: Annotated[int, Field(ge=1, le=64)] = 4
+    resamples: Annotated[int, Field(ge=100)] = 2000
+
+
+class Scale(Section):
+    """What a scale changes: a partial copy of the tree above it."""
+
+    seeds: tuple[NonNegativeInt, ...] | None = None
+    datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    models: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    evaluation: dict[str, Any] = Field(default_factory=dict)
+
+
+class Params(Section):
+    """The whole study, scale applied, every name resolved and every keyword argument filled in."""
+
+    scale: Name
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_unique)]
+    studies: Annotated[dict[Name, Study], Field(min_length=1)]
+    datasets: dict[Name, Entry]
+    models: dict[Name, ModelEntry]
+    baselines: Annotated[tuple[Name, ...], AfterValidator(_unique)] = ()
+    losses: dict[Name, Annotated[dict[Name, Any], Field(min_length=1)]]
+    training: Training
+    evaluation: Evaluation
+    figures: dict[Name, Literal["all", "series", "video"]] = Field(default_factory=dict)
+    scales: dict[Name, Scale]
+
+    def recipe(self, model: str) -> Training:
+        """The training section with the model's own changes."""
+        return self.training.model_copy(update=self.models[model].training)
+
+    def frames(self, dataset: str) -> str:
+        """``series`` or ``video``: what a dataset holds."""
+        return catalogue.frames("data", self.datasets[dataset].kind)
+
+
+def load(path: Path = PARAMS) -> Params:
+    """Read, check and resolve ``params.yaml``.
+
+    Raises UserError (one line: file, key path, found, allowed) for anything that is not as it should be.
+    """
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run framecast from the root of the repository") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    return resolve(tree, str(path))
+
+
+def resolve(tree: Any, source: str = "params.yaml") -> Params:
+    """Check a parsed tree and apply its scale; ``source`` names the file in messages."""
+    try:
+        if not isinstance(tree, dict):
+            raise _Wrong((), f"found {type(tree).__name__}, allowed: a mapping of sections")
+        written = _validated(Params, tree, ())
+        if written.scale not in written.scales:
+            raise _Wrong(("scale",), _unknown(written.scale, written.scales))
+        scaled = _validated(Params, _with_scale(tree, written.scale), ())
+        return _checked(scaled)
+    except _Wrong as wrong:
+        raise UserError(f"{source}: {'.'.join(map(str, wrong.path)) or 'top level'}: {wrong.what}") from None
+
+
+class _Wrong(Exception):
+    def __init__(self, path: tuple[Any, ...], what: str) -> None:
+        self.path, self.what = path, what
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its two traps: a key written twice is refused, and 1e-3 is a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"key {key!r} is written twice, the second time near {node.start_mark}")
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+# --- scale ----------------------------------------------------------------------------------------
+
+
+def _with_scale(tree: dict[str, Any], scale: str) -> dict[str, Any]:
+    changes = tree["scales"][scale] or {}
+    for section in ("datasets", "models"):
+        for name in changes.get(section) or {}:
+            if name not in tree[section]:
+                raise _Wrong(("scales", scale, section, name), _unknown(name, tree[section]))
+    return _merged(tree, changes)
+
+
+def _merged(base: Any, change: Any) -> Any:
+    """``change`` laid over ``base``: mappings key by key, anything else replaced."""
+    if not (isinstance(base, dict) and isinstance(change, dict)):
+        return change
+    return {**base, **{key: _merged(base.get(key), value) for key, value in change.items()}}
+
+
+# --- checks across sections -----------------------------------------------------------------------
+
+
+def _checked(params: Params) -> Params:
+    datasets = {name: _entry("datasets", "data", name, entry) for name, entry in params.datasets.items()}
+    models = {name: _entry("models", "models", name, entry) for name, entry in params.models.items()}
+    losses = {name: _loss(name, terms) for name, terms in params.losses.items()}
+    models = {name: _trained(params.training, name, entry) for name, entry in models.items()}
+    params = params.model_copy(update={"datasets": datasets, "models": models, "losses": losses})
+    _known("baselines", params.baselines, catalogue.names("models"))
+    _known("evaluation.metrics", params.evaluation.metrics, sorted(catalogue.metrics()))
+    _known("evaluation.primary", (params.evaluation.primary,), params.evaluation.metrics)
+    _known("figures", params.figures, catalogue.names("figures"))
+    for name, study in params.studies.items():
+        for section in ("datasets", "models", "losses"):
+            _known(f"studies.{name}.{section}", getattr(study, section), getattr(params, section))
+        _check_products(params, name, study)
+    return params
+
+
+def _check_products(params: Params, name: str, study: Study) -> None:
+    """Refuse a product that cannot be built: a model or loss for images on a series, or the other way round."""
+    for dataset in study.datasets:
+        holds = params.frames(dataset)
+        for model in study.models:
+            wants = catalogue.frames("models", params.models[model].kind)
+            _fits(f"studies.{name}", f"model {model}", wants, dataset, holds)
+        for loss in study.losses:
+            for term in params.losses[loss]:
+                _fits(f"studies.{name}", f"loss {loss} (term {term})", catalogue.frames("losses", term), dataset, holds)
+
+
+def _fits(path: str, what: str, wants: str, dataset: str, holds: str) -> None:
+    if wants not in ("any", holds):
+        raise _Wrong((path,), f"{what} needs {wants}, and dataset {dataset} is {holds}; put them in different studies")
+
+
+def _entry(section: str, package: str, name: str, entry: Entry) -> Entry:
+    """Check an entry's kind and keyword arguments, and fill in the defaults of its class."""
+    path = (section, name)
+    if entry.kind not in catalogue.names(package):
+        raise _Wrong((*path, "kind"), _unknown(entry.kind, catalogue.names(package)))
+    arguments = _validated(_arguments(f"{package}.{entry.kind}"), entry.arguments, path)
+    return entry.model_copy(update={"arguments": as_tree(arguments)})
+
+
+def _trained(base: Training, name: str, entry: ModelEntry) -> ModelEntry:
+    """Check a model's changes to the training section, each under its own path."""
+    whole = _validated(Training, {**as_tree(base), **entry.training}, ("models", name, "training"))
+    changes = {key: getattr(whole, key) for key in entry.training}
+    return entry.model_copy(update={"training": changes})
+
+
+def _loss(name: str, terms: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each term as a mapping with its weight and options, the defaults filled in."""
+    resolved = {}
+    for term, written in terms.items():
+        path = ("losses", name, term)
+        if term not in catalogue.names("losses"):
+            raise _Wrong(path, _unknown(term, catalogue.names("losses")))
+        options = written if isinstance(written, dict) else {"weight": written}
+        resolved[term] = as_tree(_validated(_arguments(f"losses.{term}", weight=True), options, path))
+    return resolved
+
+
+@cache
+def _arguments(module: str, weight: bool = False) -> type[Section]:
+    """The keyword-only arguments of a module's class or function as a pydantic model.
+
+    ``depth`` is the grid's to give, so it is left out of what ``params.yaml`` may say.
+    """
+    vocabulary = {**vars(ranges), "Literal": Literal}
+    fields: dict[str, Any] = {"weight": (float, ...)} if weight else {}
+    for name, (annotation, default) in catalogue.keyword_arguments(module).items():
+        if name != "depth":
+            fields[name] = (eval(annotation, vocabulary), default)  # noqa: S307 (our own source, not the user's file)
+    return create_model(module, __base__=Section, **fields)
+
+
+# --- one line for every mistake -------------------------------------------------------------------
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def _validated(model: type[S], tree: Any, path: tuple[Any, ...]) -> S:
+    """Strict validation of what JSON can say: 1 is no truth value and "1" no number, and a list will do for a tuple."""
+    try:
+        return model.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = (*path, *(part for part in first["loc"] if part != "[key]"))
+        raise _Wrong(where, _told(model, first)) from None
+
+
+def _told(model: type[BaseModel], error: Any) -> str:
+    match error["type"]:
+        case "extra_forbidden":
+            return _unknown(error["loc"][-1], _siblings(model, error["loc"]))
+        case "missing":
+            return "missing; it has no default"
+        case "value_error":
+            return str(error["ctx"]["error"])
+    found = error["input"]
+    shown = f"found {found!r}" if not isinstance(found, (dict, list)) else f"found a {type(found).__name__}"
+    return f"{shown}; {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _siblings(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    """The keys that stand where an unknown key was found."""
+    annotation: Any = model
+    for part in loc[:-1]:
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            annotation = annotation.model_fields[str(part)].annotation
+        else:
+            arguments = getattr(annotation, "__args__", ())
+            annotation = arguments[-1] if arguments else annotation
+    return sorted(annotation.model_fields) if isinstance(annotation, type) else []
+
+
+def _known(path: str, found: Iterable[str], allowed: Iterable[str]) -> None:
+    allowed = tuple(allowed)
+    for name in found:
+        if name not in allowed:
+            raise _Wrong((path,), _unknown(name, allowed))
+
+
+def _unknown(found: Any, allowed: Iterable[Any]) -> str:
+    choices = [str(name) for name in allowed]
+    close = difflib.get_close_matches(str(found), choices, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"found {found!r}{hint}; allowed: {', '.join(choices) or 'nothing'}"
+
+
+def as_tree(section: BaseModel) -> dict[str, Any]:
+    """A section as plain JSON values, for keys and manifests."""
+    return section.model_dump(mode="json")

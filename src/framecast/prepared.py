@@ -1,0 +1,87 @@
+"""Prepared datasets on disk: ``arrays.safetensors`` (read as a memory map) and the manifest that vouches for it."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from framecast import artifacts, catalogue
+from framecast.data.base import SPLITS, Dataset, Split, SplitName
+from framecast.errors import UserError
+from framecast.grid import RAW
+
+if TYPE_CHECKING:
+    from framecast.grid import Grid
+
+AFFECTS_NUMBERS = False
+
+
+def construct(grid: "Grid", name: str) -> Dataset:
+    """The dataset object of a name in ``params.yaml``."""
+    entry = grid.params.datasets[name]
+    return catalogue.load("data", entry.kind)(**entry.arguments)  # type: ignore[no-any-return]
+
+
+def prepare(grid: "Grid", name: str) -> None:
+    """Build a dataset's arrays and write them, the manifest last.
+
+    Raises UserError when a raw file is missing, truncated or altered.
+    """
+    dataset = construct(grid, name)
+    made = dataset.prepare(RAW)
+    folder = grid.data_folder(name)
+    with artifacts.replacing(folder / "arrays.safetensors") as partial:
+        save_file(dict(made.arrays), partial)
+    arrays = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in made.arrays.items()}
+    sizes = _sizes(dataset, {key: torch.from_numpy(array) for key, array in made.arrays.items()})
+    manifest = {
+        "dataset": name,
+        "key": grid.data_key(name),
+        "parameters": {"kind": grid.params.datasets[name].kind, **grid.params.datasets[name].arguments},
+        "frame_shape": list(dataset.frame_shape),
+        "context": dataset.context,
+        "horizon": dataset.horizon,
+        "splits": sizes,
+        "arrays": arrays,
+        "facts": dict(made.facts),
+        "sha256": {"arrays.safetensors": artifacts.sha256_of(folder / "arrays.safetensors")},
+    }
+    artifacts.write_json(folder / "manifest.json", manifest)
+
+
+def _sizes(dataset: Dataset, arrays: dict[str, Tensor]) -> dict[str, int]:
+    cpu = torch.device("cpu")
+    return {split: len(dataset.split(split, arrays, seed=0, device=cpu)) for split in SPLITS}
+
+
+class Prepared:
+    """A prepared dataset, opened.
+
+    Raises UserError when it is missing, or when its arrays are not those that the manifest vouches for.
+    """
+
+    def __init__(self, grid: "Grid", name: str) -> None:
+        self.dataset = construct(grid, name)
+        self.folder = grid.data_folder(name)
+        if not (self.folder / "manifest.json").exists():
+            raise UserError(f"dataset {name}: {self.folder} is not there; run `framecast prepare {name}`")
+        self.manifest: dict[str, Any] = artifacts.read_json(self.folder / "manifest.json")
+        found = artifacts.sha256_of(self.folder / "arrays.safetensors")
+        if found != (expected := self.manifest["sha256"]["arrays.safetensors"]):
+            raise UserError(
+                f"dataset {name}: {self.folder / 'arrays.safetensors'} has sha256 {found}, expected {expected}; "
+                f"delete the folder and run `framecast prepare {name}`"
+            )
+
+    @cached_property
+    def arrays(self) -> dict[str, Tensor]:
+        """The named arrays; only what is read is loaded."""
+        file = safe_open(self.folder / "arrays.safetensors", framework="pt")
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+
+    def split(self, name: SplitName, seed: int, device: torch.device) -> Split:
+        """One split on a device."""
+        return self.dataset.split(name, self.arrays, seed=seed, device=device)

@@ -1,0 +1,89 @@
+"""Remove artefacts that params.yaml no longer asks for, so that a removed cell leaves nothing behind.
+
+Nothing is lost by it: a file is deleted only when DVC's cache holds its content, and is otherwise moved to
+``data/attic``. A folder whose cell is being trained is left alone.
+"""
+
+import fcntl
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framecast.errors import UserError
+from framecast.grid import CHECKPOINTS, PROCESSED, RUNS, SCORES
+
+if TYPE_CHECKING:
+    from framecast.grid import Grid
+
+AFFECTS_NUMBERS = False
+ATTIC = Path("data/attic")
+
+
+def prune(grid: "Grid", phase: str) -> None:
+    """Prune ``data``, ``train`` or ``evaluate``: every keyed folder that is not in the grid."""
+    phases = {
+        "data": (PROCESSED, {grid.data_folder(name) for name in grid.datasets}),
+        "train": (RUNS, {grid.run_folder(cell) for cell in grid.cells}),
+        "evaluate": (SCORES, {grid.score_folder(cell) for cell in grid.scored}),
+    }
+    if phase not in phases:
+        raise UserError(f"prune: found {phase!r}; allowed: {', '.join(phases)}")
+    root, wanted = phases[phase]
+    for folder in sorted({path.parent for path in root.rglob("*") if path.is_file() and path.parent != root}):
+        if folder not in wanted and not _being_trained(folder):
+            _remove(folder)
+    _drop_empty(root)
+
+
+def _being_trained(folder: Path) -> bool:
+    """Whether somebody holds the lease of this keyed folder."""
+    lock = CHECKPOINTS / folder.relative_to(folder.parts[0] + "/" + folder.parts[1]) / "lease.lock"
+    if not lock.exists():
+        return False
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _remove(folder: Path) -> None:
+    files = [path for path in folder.iterdir() if path.is_file()]
+    if all(_cached(path) for path in files):
+        shutil.rmtree(folder)
+        return
+    kept = ATTIC / folder.relative_to("data")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if kept.exists():
+        shutil.rmtree(kept)
+    folder.rename(kept)
+    print(f"framecast: {folder} is no longer in params.yaml and not in DVC's cache; moved to {kept}", file=sys.stderr)
+
+
+def _cached(path: Path) -> bool:
+    """Whether DVC's cache holds this file's content."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    return (_cache() / "files" / "md5" / digest[:2] / digest[2:]).exists()
+
+
+def _cache() -> Path:
+    """DVC's cache folder: ``cache.dir`` of .dvc/config or config.local, else .dvc/cache."""
+    import configparser
+
+    folder = Path(".dvc/cache")
+    for name in ("config", "config.local"):
+        config = configparser.ConfigParser()
+        config.read(Path(".dvc") / name)
+        if config.has_option("cache", "dir"):
+            folder = Path(".dvc") / config.get("cache", "dir")
+    return folder
+
+
+def _drop_empty(root: Path) -> None:
+    for folder in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()

@@ -1,0 +1,109 @@
+"""Train one cell: open its data, build its model, run the loop, write its bundle."""
+
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from framecast import artifacts, catalogue, prepared
+from framecast.losses.base import WeightedLoss
+from framecast.training.checkpoint import Checkpoints
+from framecast.training.lease import lease
+from framecast.training.loop import Ledger, Trainer
+from framecast.training.progress import progress
+from framecast.training.seeding import be_deterministic, seed_weights
+from framecast.training.stopping import Stop
+
+if TYPE_CHECKING:
+    from framecast.grid import Cell, Grid
+
+
+def train(grid: "Grid", cell: "Cell", *, stop: Stop, device: torch.device, checkpoint_minutes: float = 5.0) -> bool:
+    """Bring a cell to its finished bundle; False when it already was.
+
+    Raises NotFinished (exit code 75) when stopped in time, UserError for a busy cell, foreign or damaged
+    checkpoints, altered data, and losses that are not finite.
+    """
+    folder, checkpoints = grid.run_folder(cell), Checkpoints(grid.checkpoint_folder(cell), grid.run_key(cell))
+    with lease(checkpoints.folder, cell.name):
+        done = (folder / "run.json").exists()
+        if not done:
+            trainer = _trainer(grid, cell, device)
+            with progress(cell.name) as tell:
+                ledger = trainer.fit(checkpoints, stop, tell, _every(checkpoint_minutes * 60))
+            _write_bundle(folder, trainer, ledger, _manifest(grid, cell, trainer, ledger))
+        checkpoints.clear()
+    return not done
+
+
+def build(grid: "Grid", cell: "Cell", frame_shape: tuple[int, ...]) -> nn.Module:
+    """The untrained model of a cell, on the CPU."""
+    arguments = grid.model_arguments(cell) | ({} if cell.depth is None else {"depth": cell.depth})
+    return catalogue.load("models", grid.kind(cell))(tuple(frame_shape), **arguments)  # type: ignore[no-any-return]
+
+
+def _trainer(grid: "Grid", cell: "Cell", device: torch.device) -> Trainer:
+    recipe, seed = grid.params.recipe(cell.model), int(cell.seed or 0)
+    be_deterministic(recipe.threads)
+    data = prepared.Prepared(grid, cell.dataset)
+    seed_weights(seed)
+    return Trainer(
+        cell.name,
+        build(grid, cell, data.dataset.frame_shape),
+        WeightedLoss(grid.params.losses[str(cell.loss)]),
+        data.split("train", seed, device),
+        data.split("validation", seed, device),
+        recipe,
+        context=data.dataset.context,
+        seed=seed,
+        device=device,
+    )
+
+
+def _every(seconds: float) -> Any:
+    """A question that answers yes once per interval of the wall clock."""
+    last = time.monotonic()
+
+    def due() -> bool:
+        nonlocal last
+        if time.monotonic() - last < seconds:
+            return False
+        last = time.monotonic()
+        return True
+
+    return due
+
+
+def _write_bundle(folder: Path, trainer: Trainer, ledger: Ledger, manifest: dict[str, Any]) -> None:
+    """Weights and history first, the manifest that vouches for them last."""
+    weights = {name: value.cpu().contiguous() for name, value in trainer.model.state_dict().items()}
+    with artifacts.replacing(folder / "model.safetensors") as partial:
+        save_file(weights, partial)
+    columns = list(dict.fromkeys(name for row in ledger.history for name in row))
+    lines = [",".join(columns), *(",".join(str(row[name]) for name in columns) for row in ledger.history)]
+    artifacts.write_text(folder / "history.csv", "\n".join(lines) + "\n")
+    manifest["sha256"] = {name: artifacts.sha256_of(folder / name) for name in ("history.csv", "model.safetensors")}
+    artifacts.write_json(folder / "run.json", manifest)
+
+
+def _manifest(grid: "Grid", cell: "Cell", trainer: Trainer, ledger: Ledger) -> dict[str, Any]:
+    device = torch.cuda.get_device_name(trainer.device) if trainer.device.type == "cuda" else trainer.device.type
+    return {
+        "cell": cell.name,
+        "key": grid.run_key(cell),
+        **{name: getattr(cell, name) for name in ("dataset", "model", "depth", "loss", "seed")},
+        "scale": grid.params.scale,
+        "parameters": grid.parameters(cell),
+        "fingerprints": {"code": grid.code(cell), "data": grid.data_key(cell.dataset)},
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "device": device,
+        "parameter_count": sum(p.numel() for p in trainer.model.parameters()),
+        "steps": ledger.step,
+        "best_step": ledger.best_step if trainer.recipe.selection == "best_validation" else ledger.step,
+        "best_validation_loss": ledger.best_loss,
+    }

@@ -1,0 +1,248 @@
+"""The training loop.
+
+    θ ← θ − Adam(∇_θ Σ_i w_i L_i(model_θ(x_1..x_T), x_{T+1}..x_{T+K}))
+
+A run stopped at any step and started again is bit-identical to one never stopped: its state is the parameters, the
+optimiser's moments and a little bookkeeping, all in the checkpoint; everything else (data order, random numbers,
+learning rate) is a function of the seed and the step.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from framecast.data.base import Split
+from framecast.errors import NotFinished, UserError
+from framecast.losses.base import WeightedLoss
+from framecast.training import optimizers
+from framecast.training.checkpoint import Checkpoint, Checkpoints
+from framecast.training.seeding import epoch_order, seed_step
+
+if TYPE_CHECKING:
+    from framecast.params import Training
+    from framecast.training.progress import Progress
+    from framecast.training.stopping import Stop
+
+Row = dict[str, Any]  #: a line of history.csv
+
+
+@dataclass
+class Ledger:
+    """What a run knows besides tensors; saved with every checkpoint, so it must be plain values."""
+
+    step: int = 0
+    history: list[Row] = field(default_factory=list)
+    sums: dict[str, float] = field(default_factory=dict)  #: loss and terms since the last training row
+    best_step: int = 0
+    best_loss: float = math.inf
+    stopped_early: bool = False
+
+    @property
+    def validations_since_best(self) -> int:
+        """How many validations have passed without a new best one."""
+        return sum(row["split"] == "validation" and row["step"] > self.best_step for row in self.history)
+
+
+class Trainer:
+    """Trains one model by one recipe; ``cell`` names it in messages."""
+
+    def __init__(
+        self,
+        cell: str,
+        model: nn.Module,
+        loss: WeightedLoss,
+        train: Split,
+        validation: Split,
+        recipe: "Training",
+        *,
+        context: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.cell, self.loss, self.train, self.validation = cell, loss, train, validation
+        self.recipe, self.context, self.seed, self.device = recipe, context, seed, device
+        self.model = model.to(device)
+        if recipe.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = optimizers.optimizer(
+            recipe.optimizer, self.parameters, recipe.learning_rate, recipe.betas, recipe.weight_decay
+        )
+        self.forward = self._compiled()
+        self.ledger = Ledger()
+        self.best: dict[str, Tensor] = {}
+        self.steps_per_epoch = -(-len(train) // recipe.batch_size)
+        self.steps = recipe.epochs * self.steps_per_epoch
+
+    # --- the run ----------------------------------------------------------------------------------
+
+    def fit(
+        self, checkpoints: Checkpoints, stop: "Stop", tell: "Progress", save_every: Callable[[], bool] = lambda: False
+    ) -> Ledger:
+        """Train to the last step and leave the selected weights in ``model``.
+
+        Raises NotFinished, with a checkpoint on disk, when ``stop`` asks for it at a step boundary; UserError, with
+        the last good state on disk, when a loss term or a gradient is not finite.
+        """
+        if (checkpoint := checkpoints.newest()) is not None:
+            self._restore(checkpoint)
+        while not self.finished:
+            if (reason := stop.reason()) is not None:
+                self._save(checkpoints)
+                raise NotFinished(f"{self.cell}: {reason}; saved at step {self.ledger.step} of {self.steps}, run again")
+            try:
+                loss = self._step()
+            except _NotFinite as fault:
+                self._save(checkpoints)
+                raise UserError(
+                    f"cell {self.cell}: step {self.ledger.step + 1}: {fault}; the state before that step is kept in "
+                    f"{checkpoints.folder}; lower learning_rate or set clip_norm in params.yaml"
+                ) from None
+            self._record()
+            tell(self.ledger.step, self.steps, loss)
+            if save_every():
+                self._save(checkpoints)
+        self._save(checkpoints)
+        if self.recipe.selection == "best_validation":
+            self.model.load_state_dict(self.best)
+        return self.ledger
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step was made, or early stopping said that no more are wanted."""
+        return self.ledger.step >= self.steps or self.ledger.stopped_early
+
+    def _step(self) -> float:
+        """One update, returning its loss. Nothing changes when the loss or a gradient is not finite."""
+        step = self.ledger.step
+        seed_step(self.seed, step)
+        self._set_learning_rate(step)
+        self.model.train()
+        total, terms = self._loss_of(self.train, self._training_batch(step), step // self.steps_per_epoch)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norms = optimizers.gradient_norms(self.parameters)
+        values = self._finite({"loss": total, **terms}, norms)
+        optimizers.clip(self.parameters, norms, self.recipe.clip_norm, self.recipe.clip_norm_each)
+        self.optimizer.step()
+        self.ledger.step += 1
+        for name, value in values.items():
+            self.ledger.sums[name] = self.ledger.sums.get(name, 0.0) + value
+        self.ledger.sums["steps"] = self.ledger.sums.get("steps", 0) + 1
+        return values["loss"]
+
+    def _loss_of(self, split: Split, indices: np.ndarray, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
+        sequences = split.batch(indices, epoch)  # (B, T+K, *frame)
+        context, target = sequences[:, : self.context], sequences[:, self.context :]
+        with self._autocast():
+            forecast = self.forward(context, target.shape[1], target)
+        return self.loss(forecast, target)
+
+    def _training_batch(self, step: int) -> np.ndarray:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if position == 0 or not hasattr(self, "_order"):
+            self._order = epoch_order(self.seed, epoch, len(self.train))
+        return self._order[position * self.recipe.batch_size : (position + 1) * self.recipe.batch_size]
+
+    def _finite(self, terms: Mapping[str, Tensor], norms: Tensor) -> dict[str, float]:
+        """The terms as floats, fetched from the device together with the gradient norm: one wait per step."""
+        *values, norm = torch.stack([*(term.detach().float() for term in terms.values()), norms.sum()]).tolist()
+        found = dict(zip(terms, values, strict=True))
+        for name in [*list(found)[1:], "loss"]:  # a broken term breaks the sum: name the term first
+            if not math.isfinite(found[name]):
+                raise _NotFinite(f"{'the loss' if name == 'loss' else f'loss term {name}'} is {found[name]}")
+        if not math.isfinite(norm):
+            named = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
+            raise _NotFinite(f"the gradient of {named[int((~norms.isfinite()).nonzero()[0])]} is not finite")
+        return found
+
+    # --- bookkeeping ------------------------------------------------------------------------------
+
+    def _record(self) -> None:
+        """Close a training row and validate when they are due."""
+        step, last = self.ledger.step, self.ledger.step >= self.steps
+        at_epoch_end = step % self.steps_per_epoch == 0
+        if step % self.recipe.log_every == 0 or at_epoch_end:
+            count = self.ledger.sums.pop("steps")
+            self._add_row("train", {name: value / count for name, value in self.ledger.sums.items()})
+            self.ledger.sums = {}
+        if last or (at_epoch_end and (step // self.steps_per_epoch) % self.recipe.validate_every == 0):
+            self._validate()
+
+    def _validate(self) -> None:
+        """Mean loss over the validation split; remembers the best weights."""
+        self.model.eval()
+        sums: dict[str, float] = {}
+        size = max(self.recipe.batch_size, 16)
+        with torch.no_grad():
+            for start in range(0, len(self.validation), size):
+                indices = np.arange(start, min(start + size, len(self.validation)))
+                total, terms = self._loss_of(self.validation, indices, epoch=0)
+                for name, value in {"loss": total, **terms}.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * len(indices)
+        means = {name: value / len(self.validation) for name, value in sums.items()}
+        if not math.isfinite(means["loss"]):
+            raise UserError(f"cell {self.cell}: step {self.ledger.step}: the validation loss is {means['loss']}")
+        if means["loss"] < self.ledger.best_loss:
+            self.ledger.best_loss, self.ledger.best_step = means["loss"], self.ledger.step
+            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self._add_row("validation", means)
+        patience = self.recipe.early_stopping
+        self.ledger.stopped_early = bool(patience) and self.ledger.validations_since_best >= patience
+
+    def _add_row(self, split: str, means: Mapping[str, float]) -> None:
+        step = self.ledger.step
+        row = {"step": step, "epoch": -(-step // self.steps_per_epoch), "split": split}
+        self.ledger.history.append(row | {"learning_rate": self._learning_rate(step - 1), **means})
+
+    def _learning_rate(self, step: int) -> float:
+        return optimizers.learning_rate(self.recipe.schedule, self.recipe.learning_rate, step, self.steps)
+
+    def _set_learning_rate(self, step: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(step)
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def _save(self, checkpoints: Checkpoints) -> None:
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
+        checkpoints.save(self.ledger.step, tensors, vars(self.ledger))
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+        for name, value in checkpoint.tensors.items():
+            group, rest = name.split(".", 1)
+            groups[group][rest] = value
+        self.model.load_state_dict(groups["model"])
+        self.best = {name: value.to(self.device) for name, value in groups["best"].items()}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in groups["optimizer"].items():
+            index, moment = name.split(".", 1)
+            moments.setdefault(int(index), {})[moment] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.ledger = Ledger(**checkpoint.notes)
+
+    # --- speed ------------------------------------------------------------------------------------
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.recipe.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _compiled(self) -> Callable[..., Tensor]:
+        if self.recipe.compile == "off":
+            return self.model
+        return torch.compile(self.model, mode=self.recipe.compile)  # type: ignore[no-any-return]
+
+
+class _NotFinite(Exception):
+    """A loss term or gradient that is NaN or infinite."""

@@ -1,0 +1,50 @@
+"""Shared ground of the tests: a small study in a folder of its own, and the real programs run in it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the tiny ``params.yaml``, made the working directory."""
+    shutil.copy(ROOT / "tests" / "params.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*command: str, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the environment's programs; on an unexpected failure show what it printed."""
+    program = str(BIN / command[0])
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, **environment}
+    done = subprocess.run([program, *command[1:]], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    return done
+
+
+@pytest.fixture
+def framecast(study: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``framecast`` in the tiny study."""
+
+    def call(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        return run("framecast", *arguments, cwd=study, check=check, **environment)
+
+    return call
+
+
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The single line that a user's mistake may print; fails on success, silence, or a traceback."""
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode not in (0, 75), f"exit {done.returncode}"
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("framecast: ")
+    return lines[0]

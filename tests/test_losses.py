@@ -1,0 +1,47 @@
+"""Claims about every loss term: zero at equality (bce: the entropy floor), a gradient to the forecast, a second formula."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from framecast import catalogue
+from framecast.losses.base import WeightedLoss
+
+SECOND = {
+    "mse": lambda p, y: np.mean((p - y) ** 2),
+    "l1": lambda p, y: np.mean(np.abs(p - y)),
+    "bce": lambda p, y: -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p)),
+}
+
+
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    draw = torch.rand(2, 2, 3, 1, 8, 8, generator=generator) * 0.98 + 0.01
+    return draw[0].requires_grad_(), draw[1]
+
+
+@pytest.mark.parametrize("term", catalogue.names("losses"))
+def test_term_equals_its_second_formula_and_reaches_the_forecast(term: str) -> None:
+    forecast, target = pair()
+    value = catalogue.load("losses", term)(forecast, target)
+    second = SECOND[term](forecast.detach().double().numpy(), target.double().numpy())
+    assert value.item() == pytest.approx(second, rel=1e-5)
+    value.backward()
+    assert forecast.grad is not None
+    assert bool(forecast.grad.abs().gt(0).all())
+    assert float(catalogue.load("losses", term)(target, target)) <= value.item()
+
+
+@pytest.mark.parametrize(("clamp", "limit"), [("log", 100.0), ("probability", -math.log(1e-7))])
+def test_bce_clamps_as_its_sources_do(clamp: str, limit: float) -> None:
+    value = catalogue.load("losses", "bce")(torch.zeros(1, 1, 1), torch.ones(1, 1, 1), clamp=clamp)
+    assert float(value) == pytest.approx(limit, rel=1e-4)
+
+
+def test_named_loss_is_the_weighted_sum_of_its_terms() -> None:
+    forecast, target = pair()
+    total, terms = WeightedLoss({"mse": 10.0, "l1": {"weight": 1.0}})(forecast, target)
+    assert list(terms) == ["mse", "l1"]
+    torch.testing.assert_close(total, 10 * terms["mse"] + terms["l1"])

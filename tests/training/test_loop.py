@@ -1,0 +1,212 @@
+"""The loop's promises: bit-identical resume at every step, stopping in time, no step on a broken loss."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from framecast.data.base import StoredSplit
+from framecast.errors import NotFinished, UserError
+from framecast.losses.base import WeightedLoss
+from framecast.models.seq2seq_lstm import Seq2SeqLSTM
+from framecast.params import Training
+from framecast.training import optimizers
+from framecast.training.checkpoint import Checkpoints
+from framecast.training.loop import Trainer
+from framecast.training.seeding import be_deterministic, epoch_order, seed_weights
+
+CPU = torch.device("cpu")
+RECIPE = Training(epochs=3, batch_size=4, learning_rate=1e-2, log_every=2, schedule="one_cycle", clip_norm=0.5)
+
+
+class StopAt:
+    """Asks to stop when ``count`` steps of this process are done."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def reason(self) -> str | None:
+        self.left -= 1
+        return "the test says so" if self.left < 0 else None
+
+
+class Dropping(Seq2SeqLSTM):
+    """With dropout, so that the random numbers of a step matter."""
+
+    def forward(self, context: Tensor, horizon: int, teacher: Tensor | None = None) -> Tensor:
+        return super().forward(torch.nn.functional.dropout(context, 0.3, self.training), horizon)
+
+
+def trainer(recipe: Training = RECIPE, seed: int = 1) -> Trainer:
+    be_deterministic(1)
+    rows = torch.from_numpy(np.random.default_rng(0).random((14, 8, 1), dtype=np.float32))
+    seed_weights(seed)
+    model = Dropping((1,), depth=1, hidden_size=4)
+    loss = WeightedLoss({"mse": 1.0, "l1": 0.5})
+    train, validation = StoredSplit(rows[:10], CPU), StoredSplit(rows[10:], CPU)
+    return Trainer("the/cell", model, loss, train, validation, recipe, context=5, seed=seed, device=CPU)
+
+
+def outcome(made: Trainer) -> tuple[dict[str, bytes], Mapping[str, object]]:
+    weights = {name: value.numpy().tobytes() for name, value in made.model.state_dict().items()}
+    return weights, vars(made.ledger)
+
+
+def undisturbed(folder: Path, recipe: Training = RECIPE) -> tuple[dict[str, bytes], Mapping[str, object]]:
+    made = trainer(recipe)
+    made.fit(Checkpoints(folder, "key"), StopAt(10**9), lambda *_: None)
+    return outcome(made)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        RECIPE,
+        RECIPE.model_copy(
+            update={"optimizer": "rmsprop", "betas": (0.9, 0.9), "clip_norm_each": 0.1, "weight_decay": 1e-3}
+        ),
+        RECIPE.model_copy(update={"precision": "bf16", "selection": "last", "schedule": "cosine"}),
+        RECIPE.model_copy(update={"early_stopping": 1, "learning_rate": 1.0, "epochs": 30, "schedule": "constant"}),
+    ],
+    ids=["adam", "rmsprop", "bf16", "early-stopping"],
+)
+def test_resume_at_every_step_is_bit_identical(tmp_path: Path, recipe: Training) -> None:
+    expected = undisturbed(tmp_path / "whole", recipe)
+    steps = expected[1]["step"]
+    for every in (1, 2, 3, 5):
+        checkpoints = Checkpoints(tmp_path / f"every-{every}", "key")
+        for attempt in range(steps + 1):
+            made = trainer(recipe)
+            try:
+                made.fit(checkpoints, StopAt(every), lambda *_: None)
+                break
+            except NotFinished as stopped:
+                assert stopped.exit_code == 75
+                assert attempt < steps
+        assert outcome(made) == expected
+
+
+def test_early_stopping_stops_and_restores_the_best(tmp_path: Path) -> None:
+    recipe = RECIPE.model_copy(update={"early_stopping": 1, "learning_rate": 1.0, "epochs": 30, "schedule": "constant"})
+    made = trainer(recipe)
+    ledger = made.fit(Checkpoints(tmp_path, "key"), StopAt(10**9), lambda *_: None)
+    assert ledger.stopped_early
+    assert ledger.best_step < ledger.step < made.steps
+    rows = [row for row in ledger.history if row["split"] == "validation"]
+    assert min(rows, key=lambda row: row["loss"])["step"] == ledger.best_step
+    made._validate()
+    assert made.ledger.history[-1]["loss"] == pytest.approx(ledger.best_loss)
+
+
+def test_seeds_and_epochs_give_different_orders_and_runs(tmp_path: Path) -> None:
+    assert not np.array_equal(epoch_order(1, 0, 50), epoch_order(1, 1, 50))
+    assert not np.array_equal(epoch_order(1, 0, 50), epoch_order(2, 0, 50))
+    assert sorted(epoch_order(1, 7, 50)) == list(range(50))
+    one, two = trainer(seed=1), trainer(seed=2)
+    assert outcome(one)[0] != outcome(two)[0]
+
+
+def test_nan_stops_at_its_step_and_keeps_the_state_before(tmp_path: Path) -> None:
+    made = trainer()
+    clean = made.loss
+
+    def broken(forecast: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        total, terms = clean(forecast, target)
+        if made.model.training and made.ledger.step == 4:
+            terms["l1"] = terms["l1"] * math.nan
+            total = total * math.nan
+        return total, terms
+
+    made.loss = broken  # type: ignore[assignment]
+    with pytest.raises(UserError, match=r"the/cell: step 5: loss term l1 is nan; .*lower learning_rate"):
+        made.fit(Checkpoints(tmp_path, "key"), StopAt(10**9), lambda *_: None)
+    resumed = trainer()
+    resumed.fit(Checkpoints(tmp_path, "key"), StopAt(10**9), lambda *_: None)
+    assert outcome(resumed) == undisturbed(tmp_path / "whole")
+
+
+def test_a_gradient_that_is_not_finite_is_named_and_not_applied(tmp_path: Path) -> None:
+    made = trainer()
+    before = outcome(made)[0]
+
+    def loss(forecast: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        total = (forecast - forecast).sqrt().sum()  # 0, with an infinite slope
+        return total, {"mse": total}
+
+    made.loss = loss  # type: ignore[assignment]
+    with pytest.raises(UserError, match=r"step 1: the gradient of encoder.0.gates.weight is not finite"):
+        made.fit(Checkpoints(tmp_path, "key"), StopAt(10**9), lambda *_: None)
+    assert outcome(made)[0] == before
+
+
+def test_the_newest_good_generation_is_taken_and_damage_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = undisturbed(tmp_path / "whole")
+    checkpoints = Checkpoints(tmp_path / "c", "key")
+    for _ in range(3):
+        with pytest.raises(NotFinished):
+            trainer().fit(checkpoints, StopAt(2), lambda *_: None)
+    older, newer = sorted(checkpoints.folder.glob("step-*"))
+    content = bytearray(newer.read_bytes())
+    content[-1] ^= 1
+    newer.write_bytes(bytes(content))
+    made = trainer()
+    made.fit(checkpoints, StopAt(10**9), lambda *_: None)
+    assert outcome(made) == expected
+    (warning,) = capsys.readouterr().err.strip().splitlines()
+    assert newer.name in warning
+    assert "damaged" in warning
+    assert not older.exists()  # superseded by the final generation
+
+
+def test_foreign_and_wholly_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFinished):
+        trainer().fit(Checkpoints(tmp_path, "aaaa"), StopAt(1), lambda *_: None)
+    with pytest.raises(UserError, match="belongs to key aaaa, this cell has bbbb"):
+        trainer().fit(Checkpoints(tmp_path, "bbbb"), StopAt(1), lambda *_: None)
+    for path in tmp_path.glob("step-*"):
+        path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(UserError, match="no good checkpoint is left"):
+        trainer().fit(Checkpoints(tmp_path, "aaaa"), StopAt(1), lambda *_: None)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+def test_schedules_equal_torch(schedule: str) -> None:
+    steps = 37
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    reference = torch.optim.SGD([parameter], lr=0.3)
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
+    if schedule == "cosine":
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(reference, T_max=steps)
+    elif schedule == "one_cycle":
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(reference, 0.3, total_steps=steps)
+    for step in range(steps):
+        ours = optimizers.learning_rate(schedule, 0.3, step, steps)
+        assert ours == pytest.approx(reference.param_groups[0]["lr"], rel=1e-9, abs=1e-12)
+        reference.step()
+        if scheduler is not None and step < steps - 1:
+            scheduler.step()
+
+
+def test_clipping_equals_torch_and_keras() -> None:
+    parameters = [torch.nn.Parameter(torch.randn(3, 4)), torch.nn.Parameter(torch.randn(5))]
+    gradients = [torch.randn(3, 4) * 4, torch.randn(5) * 0.01]
+
+    def clipped(**rule: float) -> list[Tensor]:
+        for p, g in zip(parameters, gradients, strict=True):
+            p.grad = g.clone()
+        optimizers.clip(parameters, optimizers.gradient_norms(parameters), **rule)
+        return [p.grad for p in parameters if p.grad is not None]
+
+    whole = clipped(whole=1.0)
+    for p, g in zip(parameters, gradients, strict=True):
+        p.grad = g.clone()
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    torch.testing.assert_close(whole, [p.grad for p in parameters], rtol=1e-5, atol=1e-7)
+    each = clipped(each=1.0)
+    torch.testing.assert_close(each, [g * min(1.0, 1.0 / float(g.norm())) for g in gradients])

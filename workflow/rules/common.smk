@@ -1,0 +1,47 @@
+"""The study, its wildcards and its target lists. What exists and where it lies is asked of framecast.grid."""
+
+import os
+import sys
+from pathlib import Path
+
+from framecast import params
+from framecast.errors import UserError
+from framecast.grid import *
+
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # jobs find framecast unactivated
+
+if workflow.config_settings.config:
+    sys.exit("framecast: --config: found a value, allowed: none; the jobs read params.yaml, so change it there")
+
+try:
+    study = Grid(params.load())
+except UserError as error:
+    sys.exit(f"framecast: {error}")
+
+
+wildcard_constraints:
+    dataset="[a-z0-9_]+",
+    model="[a-z0-9_]+",
+    depth=r"\d+",
+    loss="[a-z0-9_]+",
+    seed=r"\d+",
+    key="[0-9a-f]{8}",
+
+
+def cell(wildcards):
+    """The cell that a job's wildcards name."""
+    if "depth" not in wildcards.keys():
+        return Cell(wildcards.dataset, wildcards.model)
+    return Cell(wildcards.dataset, wildcards.model, int(wildcards.depth), wildcards.loss, int(wildcards.seed))
+
+
+def every_prepared_dataset():
+    return [path for dataset in study.datasets for path in study.data_files(dataset)]
+
+
+def every_trained_cell():
+    return [path for cell in study.cells for path in study.run_files(cell)]
+
+
+def every_score():
+    return [path for cell in study.scored for path in study.score_files(cell)]

@@ -1,0 +1,20 @@
+"""Raw files or generators → data/processed/<dataset>/<key>/{arrays.safetensors, manifest.json}"""
+
+
+rule prepare:
+    """Build the arrays of {wildcards.dataset}."""
+    output:
+        multiext("data/processed/{dataset}/{key}/", *DATA_FILES),
+    log:
+        "logs/prepare/{dataset}/{key}.log",
+    conda:
+        "../envs/framecast.yaml"
+    shell:
+        "framecast prepare {wildcards.dataset} --key {wildcards.key} 2>&1 | tee {log}"
+
+
+rule data:
+    """Every prepared dataset."""
+    localrule: True
+    input:
+        every_prepared_dataset(),

@@ -1,0 +1,61 @@
+"""Trained cells and baselines → data/scores/<cell>/<key>/{scores.csv, sequences.npy, clips.safetensors, score.json};
+all of them together → reports/{scores,horizon,comparisons,loss_curves}.csv, reports/metrics.json"""
+
+
+rule evaluate:
+    """Score {wildcards.model} (depth {wildcards.depth}) on the test split of {wildcards.dataset}."""
+    input:
+        ancient(lambda wildcards: study.data_files(wildcards.dataset)),
+        ancient(lambda wildcards: study.run_files(cell(wildcards))),
+    output:
+        multiext(f"data/scores/{CELL}/{{key}}/", *SCORE_FILES),
+    log:
+        f"logs/evaluate/{CELL}/{{key}}.log",
+    params:
+        cell=lambda wildcards: cell(wildcards).name,
+    threads: lambda wildcards: study.params.recipe(wildcards.model).threads
+    conda:
+        "../envs/framecast.yaml"
+    shell:
+        "framecast evaluate {params.cell} --key {wildcards.key} 2>&1 | tee {log}"
+
+
+rule evaluate_baseline:
+    """Score the baseline {wildcards.model} on the test split of {wildcards.dataset}."""
+    input:
+        ancient(lambda wildcards: study.data_files(wildcards.dataset)),
+    output:
+        multiext(f"data/scores/{BASELINE}/{{key}}/", *SCORE_FILES),
+    log:
+        f"logs/evaluate/{BASELINE}/{{key}}.log",
+    params:
+        cell=lambda wildcards: cell(wildcards).name,
+    conda:
+        "../envs/framecast.yaml"
+    shell:
+        "framecast evaluate {params.cell} --key {wildcards.key} 2>&1 | tee {log}"
+
+
+rule tables:
+    """Gather every score into the tables that git keeps."""
+    input:
+        ancient(every_score()),
+        ancient(every_trained_cell()),
+    output:
+        study.table_files(),
+    log:
+        "logs/tables.log",
+    params:
+        key=study.tables_key,
+    conda:
+        "../envs/framecast.yaml"
+    shell:
+        "framecast tables --key {params.key} 2>&1 | tee {log}"
+
+
+rule evaluate_all:
+    """Every score and table."""
+    localrule: True
+    input:
+        every_score(),
+        study.table_files(),

@@ -1,0 +1,28 @@
+"""Tables, histories and clips → reports/figures/<figure>-<dataset>.svg, reports/report.html"""
+
+
+rule report:
+    """Draw the figures and write the report."""
+    input:
+        ancient(study.table_files()),
+        ancient(every_score()),
+        ancient(every_trained_cell()),
+    output:
+        [
+            report(
+                f"{FIGURES}/{figure}-{dataset}.svg",
+                caption=f"../report/{figure}.rst",
+                category=dataset,
+                labels={"figure": figure, "dataset": dataset},
+            )
+            for figure, dataset in study.figures()
+        ],
+        study.report_files()[-2:],
+    log:
+        "logs/report.log",
+    params:
+        key=study.report_key,
+    conda:
+        "../envs/framecast.yaml"
+    shell:
+        "framecast report --key {params.key} 2>&1 | tee {log}"

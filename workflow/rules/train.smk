@@ -1,0 +1,25 @@
+"""A prepared dataset → data/runs/<cell>/<key>/{model.safetensors, history.csv, run.json}"""
+
+
+rule train:
+    """Train a depth-{wildcards.depth} {wildcards.model} on {wildcards.dataset} with {wildcards.loss}."""
+    input:
+        ancient(lambda wildcards: study.data_files(wildcards.dataset)),
+    output:
+        multiext(f"data/runs/{CELL}/{{key}}/", *RUN_FILES),
+    log:
+        f"logs/train/{CELL}/{{key}}.log",
+    params:
+        cell=lambda wildcards: cell(wildcards).name,
+    threads: lambda wildcards: study.params.recipe(wildcards.model).threads
+    conda:
+        "../envs/framecast.yaml"
+    shell:
+        "framecast train {params.cell} --key {wildcards.key} 2>&1 | tee -a {log}"
+
+
+rule train_all:
+    """Every trained cell."""
+    localrule: True
+    input:
+        every_trained_cell(),
