@@ -1,0 +1,201 @@
+"""Client of Alpha Vantage's price history (documentation: https://www.alphavantage.co/documentation/).
+
+It asks for one file at a time with the user's own key, keeps to the rate of the free tier, and stores answers byte
+for byte as they came beside a ``SHA256SUMS``, so that a download of several days can stop and go on at any file.
+
+The key comes from ``ALPHA_VANTAGE_KEY`` and goes into the request, nowhere else: not into a file, a message or an
+exception, not even where the service quotes it.
+"""
+
+import http.client
+import math
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from framecast.artifacts import replacing, sha256
+from framecast.data.formats.sha256sums import read_sums, verify, write_sums
+from framecast.errors import NotFinished, UserError
+
+AFFECTS_NUMBERS = False
+
+ADDRESS = "https://www.alphavantage.co/query"
+ATTEMPTS = 5
+MINUTE = 60.0
+
+
+@dataclass(frozen=True)
+class PriceFile:
+    """One answer of the service: all daily prices of a ticker, or the one-minute prices of a month (``2021-03``)."""
+
+    ticker: str
+    month: str | None = None
+
+    @property
+    def name(self) -> str:
+        """File name, from which the readers take the ticker."""
+        return f"intraday_1min_{self.ticker}_{self.month}.csv" if self.month else f"daily_{self.ticker}.csv"
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Parameters of the request, without the key. Daily prices come as traded, intraday ones adjusted."""
+        common = {"symbol": self.ticker, "outputsize": "full", "datatype": "csv"}
+        if self.month is None:
+            return {"function": "TIME_SERIES_DAILY", **common}
+        return {"function": "TIME_SERIES_INTRADAY", "interval": "1min", "month": self.month, **common}
+
+
+class AlphaVantage:
+    """The service, at no more than ``per_minute`` requests in any minute and ``per_day`` in one run (0: no limit).
+
+    ``clock`` and ``sleep`` are seconds; ``say`` gets one line for each thing worth telling.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        address: str = ADDRESS,
+        per_minute: int = 5,
+        per_day: int = 25,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._key = key
+        self.address = address
+        self.per_minute, self.per_day = per_minute, per_day
+        self.clock, self.sleep, self.say = clock, sleep, say
+        self.asked = 0
+        self._recent: deque[float] = deque(maxlen=per_minute)
+
+    @classmethod
+    def from_environment(cls, say: Callable[[str], None] = print) -> "AlphaVantage":
+        """A client with the user's key; ``FRAMECAST_ALPHA_VANTAGE_PER_MINUTE`` and ``…_PER_DAY`` are for paid plans."""
+        key = os.environ.get("ALPHA_VANTAGE_KEY", "").strip()
+        if not key:
+            raise UserError(
+                "ALPHA_VANTAGE_KEY: expected your key of Alpha Vantage in this environment variable, found nothing; "
+                "a free one is given at https://www.alphavantage.co/support/#api-key"
+            )
+        return cls(
+            key,
+            address=os.environ.get("FRAMECAST_ALPHA_VANTAGE_URL", ADDRESS),
+            per_minute=_count("FRAMECAST_ALPHA_VANTAGE_PER_MINUTE", 5),
+            per_day=_count("FRAMECAST_ALPHA_VANTAGE_PER_DAY", 25),
+            say=say,
+        )
+
+    def download(self, folder: Path, wanted: Sequence[PriceFile]) -> None:
+        """Bring every wanted file into ``folder`` and its ``SHA256SUMS``; what is there and unchanged is not asked for.
+
+        Raises UserError when a file here was changed, or the service does not answer with the prices asked for;
+        NotFinished when the day's requests are used up. What was stored before stays, and the next call goes on.
+        """
+        index = folder / "SHA256SUMS"
+        sums = read_sums(index) if index.is_file() else {}
+        for number, file in enumerate(wanted, start=1):
+            path = folder / file.name
+            if path.exists():
+                sums[file.name] = self._already_here(path, file, sums.get(file.name))
+                self.say(f"[{number}/{len(wanted)}] {file.name}: already here, unchanged")
+            else:
+                content = self.prices(file)
+                with replacing(path) as partial:
+                    partial.write_bytes(content)
+                sums[file.name] = sha256(content)
+                self.say(f"[{number}/{len(wanted)}] {file.name}: {len(content)} bytes")
+            write_sums(index, sums)
+
+    def prices(self, file: PriceFile) -> bytes:
+        """The service's answer, untouched, after a check that it holds the prices asked for."""
+        content = self._ask(file)
+        self._check(content, f"Alpha Vantage's answer for {file.name}", file)
+        return content
+
+    def _already_here(self, path: Path, file: PriceFile, expected: str | None) -> str:
+        """The sha256 of a file on disk. One that is not listed was stored just before a run was killed; it is read."""
+        if expected is not None:
+            verify(path, expected, remedy="run `framecast fetch stocks`")
+            return expected
+        content = path.read_bytes()
+        self._check(content, str(path), file)
+        return sha256(content)
+
+    def _check(self, content: bytes, name: str, file: PriceFile) -> None:
+        """Raise UserError unless these are the prices asked for."""
+        from framecast.data.formats.prices import parse_prices
+
+        prices = parse_prices(self._without_key(content.decode("utf-8", errors="replace")).encode(), name, file.ticker)
+        wanted = ("1min", file.month) if file.month else ("daily", None)
+        months = set(prices.timestamps.astype("datetime64[M]").astype(str))
+        if prices.interval != wanted[0] or (file.month and file.month not in months):
+            found = f"{prices.interval} prices of {min(months)} to {max(months)}"
+            raise UserError(f"{name}: expected {' prices of '.join(filter(None, wanted))}, found {found}")
+
+    def _ask(self, file: PriceFile) -> bytes:
+        """An answer; after a passing fault it is asked for again 1, 2, 4, 8 s later, or a minute when too fast."""
+        trouble = ""
+        for attempt in range(ATTEMPTS):
+            self._wait_for_turn()
+            content, trouble, pause = self._send(file)
+            if not trouble:
+                return content
+            if attempt < ATTEMPTS - 1:
+                pause = max(pause, 2.0**attempt)
+                self.say(f"{file.name}: {trouble}; trying again in {pause:.0f} s")
+                self.sleep(pause)
+        raise UserError(f"Alpha Vantage: {file.name}: {ATTEMPTS} attempts failed, the last with: {trouble}; try later")
+
+    def _send(self, file: PriceFile) -> tuple[bytes, str, float]:
+        """One request: the answer, or what went wrong in passing and the seconds to wait at least. No key in either."""
+        from framecast.data.formats.prices import error_payload
+
+        url = f"{self.address}?{urllib.parse.urlencode({**file.query, 'apikey': self._key})}"
+        try:
+            with urllib.request.urlopen(url, timeout=60) as response:
+                content = response.read()
+        except urllib.error.HTTPError as error:
+            status, trouble = error.code, f"status {error.code}"
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            status, trouble = 503, self._without_key(" ".join(f"{type(error).__name__} {error}".split()))
+        else:
+            message = error_payload(content.decode("utf-8", errors="replace")) or ""
+            if message.startswith("Note"):
+                return b"", self._without_key(message), MINUTE
+            return (content, "", 0) if message or content.endswith((b"\n", b"}")) else (b"", "answer cut off", 0)
+        if status < 500 and status != 429:
+            raise UserError(f"Alpha Vantage: {file.name}: {trouble}; check the key and FRAMECAST_ALPHA_VANTAGE_URL")
+        return b"", trouble, MINUTE if status == 429 else 0
+
+    def _wait_for_turn(self) -> None:
+        if self.per_day and self.asked >= self.per_day:
+            raise NotFinished(
+                f"Alpha Vantage: the {self.per_day} requests of a day are used; what came is kept: "
+                "run `framecast fetch stocks` again tomorrow"
+            )
+        if self.per_minute and len(self._recent) == self.per_minute:
+            wait = self._recent[0] + MINUTE - self.clock()
+            if wait > 0:
+                self.say(f"waiting {math.ceil(wait)} s: {self.per_minute} requests a minute are allowed")
+                self.sleep(wait)
+        self.asked += 1
+        self._recent.append(self.clock())
+
+    def _without_key(self, text: str) -> str:
+        for form in (self._key, urllib.parse.quote_plus(self._key)):
+            text = text.replace(form, "***")
+        return text
+
+
+def _count(variable: str, default: int) -> int:
+    written = os.environ.get(variable, str(default))
+    if not written.isdecimal():
+        raise UserError(f"{variable}: expected a number of requests (0: no limit), found {written!r}")
+    return int(written)

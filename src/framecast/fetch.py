@@ -1,0 +1,308 @@
+"""Bring published files into ``data/raw``: the only place of the project that uses the network.
+
+Each file is tried at ``FRAMECAST_MIRROR`` (a folder or ``file://`` address that holds ``mnist/t10k-….gz`` or the bare
+file), then at each published address in turn. A partial download stands under the name ``….part``, is resumed with an
+HTTP range request, and gets its name only when size and sha256 are right.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from framecast import catalogue
+from framecast.artifacts import replacing
+from framecast.data.formats.sha256sums import read_sums, verify, write_sums
+from framecast.errors import UserError
+from framecast.params import Entry
+
+AFFECTS_NUMBERS = False
+
+MIRROR = "FRAMECAST_MIRROR"
+BLOCK = 1 << 20
+LOCAL_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)  # no other address mends these
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A published file: its name in ``data/raw/<source>/``, its size in bytes, its sha256, and where it is served."""
+
+    name: str
+    size: int
+    sha256: str
+    urls: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files that are fetched together; ``terms`` is whose they are and under which terms, in one line."""
+
+    terms: str
+    files: tuple[RemoteFile, ...] = ()
+
+
+def _mnist(name: str, size: int, sha256: str) -> RemoteFile:
+    hosts = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
+    return RemoteFile(name, size, sha256, tuple(host + name for host in hosts))
+
+
+SOURCES = {
+    "mnist": Source(
+        "LeCun, Cortes and Burges, The MNIST database of handwritten digits; CC BY-SA 3.0",
+        (
+            _mnist(
+                "train-images-idx3-ubyte.gz",
+                9912422,
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            ),
+            _mnist(
+                "train-labels-idx1-ubyte.gz",
+                28881,
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            ),
+            _mnist(
+                "t10k-images-idx3-ubyte.gz",
+                1648877,
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            ),
+            _mnist(
+                "t10k-labels-idx1-ubyte.gz",
+                4542,
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            ),
+        ),
+    ),
+    "moving_mnist": Source(
+        "Srivastava, Mansimov and Salakhutdinov (ICML 2015), the Moving MNIST test set; cite the paper",
+        (
+            RemoteFile(
+                "mnist_test_seq.npy",
+                819200096,
+                "c2a3e8d3939c001ab77bf543f130157424efa486bb4d0974d2cebb773b13f8b3",
+                ("http://www.cs.toronto.edu/~nitish/unsupervised_video/mnist_test_seq.npy",),
+            ),
+        ),
+    ),
+    "stocks": Source("one-minute prices of Alpha Vantage, under its terms of service, with your own key"),
+    "stocks_daily": Source("daily prices of Alpha Vantage, under its terms of service, with your own key"),
+}
+
+TICKERS = ("GOOGL", "META", "MSFT", "NVDA", "TSLA")  # what the thesis loaded; META was FB then
+MONTHS = (  # the service's trailing 24 months when the thesis was written (April 2022)
+    *(f"2020-{month:02}" for month in range(4, 13)),
+    *(f"2021-{month:02}" for month in range(1, 13)),
+    *(f"2022-{month:02}" for month in range(1, 4)),
+)
+
+
+def fetch(name: str, raw: Path, *, say: Say = print) -> None:
+    """Bring every file of a source into ``raw``; a file that is there and right is left alone.
+
+    Raises UserError: an unknown name; a file here that is not the published one (it is never overwritten); nothing
+    serves a file (each address that was tried, and why it failed). NotFinished: the day's requests are used.
+    """
+    if name not in SOURCES:
+        raise UserError(f"fetch: found {name!r}; allowed: {', '.join(SOURCES)}")
+    say(f"{name}: {SOURCES[name].terms}")
+    if name.startswith("stocks"):
+        _fetch_stocks(name, raw / "stocks", say)
+    for file in SOURCES[name].files:
+        _fetch_file(name, file, raw / name / file.name, say)
+
+
+def ensure(dataset: str, entry: Entry, raw: Path, *, say: Say = print) -> None:
+    """Copy a dataset's missing raw files from ``FRAMECAST_MIRROR`` where it has them, without touching the network.
+
+    The dataset's module says which arguments need which sources: ``RAW_SOURCES = {argument: {value: source}}``. Does
+    nothing without a mirror: ``prepare`` then says what is missing. UserError when the mirror's file is not the
+    published one.
+    """
+    if (mirror := _mirror()) is None:
+        return
+    for argument, sources in catalogue.constant(f"data.{entry.kind}", "RAW_SOURCES", {}).items():
+        if (name := sources.get(entry.arguments.get(argument))) is not None:
+            say(f"dataset {dataset}: files of {name} from {MIRROR} where they are missing")
+            _copy_missing(name, mirror, raw, say)
+
+
+def _copy_missing(name: str, mirror: Path, raw: Path, say: Say) -> None:
+    if name.startswith("stocks") and not (raw / "stocks" / "SHA256SUMS").exists():
+        _copy_stocks(mirror / "stocks", raw / "stocks", say)
+    for file in SOURCES[name].files:
+        path = raw / name / file.name
+        if not path.exists() and (held := _held(mirror, name, file)):
+            _try_each(file, path, held, say)
+
+
+def _fetch_file(name: str, file: RemoteFile, path: Path, say: Say) -> None:
+    if path.exists():
+        verify(path, file.sha256, remedy=f"run `framecast fetch {name}`")
+        return say(f"{path}: already here, sha256 correct")
+    mirror = _mirror()
+    held = _held(mirror, name, file) if mirror else ()
+    missing = [f"{mirror}: has no {name}/{file.name}"] if mirror and not held else []
+    return _try_each(file, path, (*held, *file.urls), say, missing)
+
+
+def _mirror() -> Path | None:
+    """The folder that ``FRAMECAST_MIRROR`` names."""
+    written = os.environ.get(MIRROR, "").strip()
+    if not written:
+        return None
+    address = urllib.parse.urlsplit(written)
+    folder = Path(urllib.request.url2pathname(address.path)) if address.scheme == "file" else Path(written)
+    if not folder.is_dir():
+        raise UserError(f"{MIRROR}: expected a folder or a file:// address of one, found {written!r}")
+    return folder
+
+
+def _held(mirror: Path, name: str, file: RemoteFile) -> tuple[str, ...]:
+    """Addresses of a file in the mirror: in the source's folder, or bare."""
+    paths = (mirror / name / file.name, mirror / file.name)
+    return tuple(path.resolve().as_uri() for path in paths if path.is_file())
+
+
+# --- one file, several addresses --------------------------------------------------------------------
+
+
+def _try_each(file: RemoteFile, path: Path, urls: tuple[str, ...], say: Say, failures: list[str] | None = None) -> None:
+    """Take the file from the first address that serves it whole and right."""
+    failures = failures or []
+    for url in urls:
+        try:
+            _retrieve(file, path, url)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in LOCAL_FAULTS:
+                raise
+            failures.append(f"{url}: {' '.join(str(error).split()) or type(error).__name__}")
+            say(failures[-1])
+        else:
+            return say(f"{path}: {file.size} bytes from {url}, sha256 correct")
+    raise UserError(
+        f"{path}: could not be fetched; tried {'; '.join(failures)}; put the file in a folder and name it in {MIRROR}, "
+        "or try later"
+    )
+
+
+def _retrieve(file: RemoteFile, path: Path, url: str) -> None:
+    """Download or resume, check, and give the file its name. OSError or ValueError says why not."""
+    import pooch
+
+    pooch.get_logger().setLevel("ERROR")
+    part = path.with_name(path.name + ".part")
+    resumed = part.exists()
+
+    def receive(url: str, output: str, _: object) -> None:
+        _receive(url, part, file.size)
+        part.replace(output)
+
+    def attempt() -> None:
+        pooch.retrieve(url, f"sha256:{file.sha256}", path.name, path.parent, downloader=receive)
+
+    try:
+        attempt()
+    except ValueError:  # pooch found another sha256 and threw the file away
+        if not resumed:
+            raise
+        attempt()  # the older part may have been what was wrong
+
+
+def _receive(url: str, part: Path, size: int) -> None:
+    """Append to ``part`` what it lacks of ``size`` bytes, or start again where the server knows no ranges."""
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("ab") as output:
+        _lock(output)
+        if output.tell() > size:
+            output.truncate(0)
+        if (have := output.tell()) == size:
+            return
+        request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+        with urllib.request.urlopen(request, timeout=60) as response:
+            offset, whole = _extent(response)
+            if whole is not None and whole != size:
+                raise OSError(f"expected {size} bytes, found {whole}")
+            if offset != have:
+                output.truncate(0)
+            with _progress(part.stem, output.tell(), size) as advance:
+                while block := response.read(BLOCK):
+                    output.write(block)
+                    advance(len(block))
+        if (found := output.tell()) != size:
+            raise OSError(
+                f"expected {size} bytes, found {found} (kept as {part.name}; the next attempt goes on from there)"
+            )
+
+
+def _extent(response: IO[bytes]) -> tuple[int, int | None]:
+    """Where the body starts in the file, and the size of the whole file where the server tells."""
+    headers = response.headers  # type: ignore[attr-defined]
+    if getattr(response, "status", None) == 206:
+        first, _, whole = headers["Content-Range"].removeprefix("bytes ").partition("/")
+        return int(first.split("-")[0]), int(whole) if whole.isdecimal() else None
+    length = headers["Content-Length"]
+    return 0, int(length) if length else None
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Two downloads into one part would mix their bytes."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"{file.name}: another `framecast fetch` is downloading this file; wait for it") from None
+
+
+@contextmanager
+def _progress(label: str, done: int, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=Console(file=sys.stderr), disable=not sys.stderr.isatty()
+    ) as bar:
+        task = bar.add_task(label, total=total, completed=done)
+        yield lambda count: bar.update(task, advance=count)
+
+
+# --- stocks -----------------------------------------------------------------------------------------
+
+
+def _fetch_stocks(name: str, folder: Path, say: Say) -> None:
+    """From the mirror when it has them, else from the service with the user's key."""
+    if (mirror := _mirror()) is not None and _copy_stocks(mirror / "stocks", folder, say):
+        return
+    from framecast.alpha_vantage import AlphaVantage, PriceFile
+
+    months = MONTHS if name == "stocks" else (None,)
+    wanted = [PriceFile(ticker, month) for ticker in TICKERS for month in months]
+    AlphaVantage.from_environment(say).download(folder, wanted)
+
+
+def _copy_stocks(mirror: Path, folder: Path, say: Say) -> bool:
+    """Copy what the mirror's ``SHA256SUMS`` lists and add it to ours; False when the mirror has no such list."""
+    if not (mirror / "SHA256SUMS").is_file():
+        return False
+    index = folder / "SHA256SUMS"
+    sums = read_sums(index) if index.is_file() else {}
+    for name, expected in read_sums(mirror / "SHA256SUMS").items():
+        path = folder / name
+        if not path.exists():
+            verify(mirror / name, expected, remedy=f"mend the folder named in {MIRROR}")
+            with replacing(path) as partial:
+                shutil.copyfile(mirror / name, partial)
+        verify(path, expected, remedy="run `framecast fetch stocks`")
+        sums[name] = expected
+        say(f"{path}: sha256 correct")
+    write_sums(index, sums)
+    return True
