@@ -144,35 +144,28 @@ class AlphaVantage:
         trouble = ""
         for attempt in range(ATTEMPTS):
             self._wait_for_turn()
-            content, trouble, pause = self._send(file)
-            if not trouble:
-                return content
+            status, body = self._respond(file)
+            if status == 200 and not (trouble := _passing_fault(body)):
+                return body
+            if 400 <= status < 500 and status != 429:
+                raise UserError(f"Alpha Vantage: {file.name}: status {status}; check your key and the address")
+            trouble = self._without_key(trouble or body.decode(errors="replace"))
             if attempt < ATTEMPTS - 1:
-                pause = max(pause, 2.0**attempt)
+                pause = MINUTE if status == 429 or trouble.startswith("Note") else 2.0**attempt
                 self.say(f"{file.name}: {trouble}; trying again in {pause:.0f} s")
                 self.sleep(pause)
-        raise UserError(f"Alpha Vantage: {file.name}: {ATTEMPTS} attempts failed, the last with: {trouble}; try later")
+        raise UserError(f"Alpha Vantage: {file.name}: {ATTEMPTS} attempts failed, the last with {trouble}; try later")
 
-    def _send(self, file: PriceFile) -> tuple[bytes, str, float]:
-        """One request: the answer, or what went wrong in passing and the seconds to wait at least. No key in either."""
-        from framecast.data.formats.prices import error_payload
-
+    def _respond(self, file: PriceFile) -> tuple[int, bytes]:
+        """Status and body of one request; where there is no answer, 503 or the error's status and what happened."""
         url = f"{self.address}?{urllib.parse.urlencode({**file.query, 'apikey': self._key})}"
         try:
             with urllib.request.urlopen(url, timeout=60) as response:
-                content = response.read()
+                return response.status, response.read()
         except urllib.error.HTTPError as error:
-            status, trouble = error.code, f"status {error.code}"
+            return error.code, f"status {error.code}".encode()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            status, trouble = 503, self._without_key(" ".join(f"{type(error).__name__} {error}".split()))
-        else:
-            message = error_payload(content.decode("utf-8", errors="replace")) or ""
-            if message.startswith("Note"):
-                return b"", self._without_key(message), MINUTE
-            return (content, "", 0) if message or content.endswith((b"\n", b"}")) else (b"", "answer cut off", 0)
-        if status < 500 and status != 429:
-            raise UserError(f"Alpha Vantage: {file.name}: {trouble}; check the key and FRAMECAST_ALPHA_VANTAGE_URL")
-        return b"", trouble, MINUTE if status == 429 else 0
+            return 503, " ".join(f"{type(error).__name__}: {error}".split()).encode()
 
     def _wait_for_turn(self) -> None:
         if self.per_day and self.asked >= self.per_day:
@@ -192,6 +185,19 @@ class AlphaVantage:
         for form in (self._key, urllib.parse.quote_plus(self._key)):
             text = text.replace(form, "***")
         return text
+
+
+def _passing_fault(body: bytes) -> str:
+    """What is wrong with an answer that may be right the next time: empty when nothing is.
+
+    A ``Note`` is the service's word for too many requests a minute; whole answers end with a line end or a brace.
+    """
+    from framecast.data.formats.prices import error_payload
+
+    message = error_payload(body.decode("utf-8", errors="replace"))
+    if message is not None:
+        return message if message.startswith("Note") else ""
+    return "" if body.endswith((b"\n", b"}")) else "an answer that was cut off"
 
 
 def _count(variable: str, default: int) -> int:

@@ -15,6 +15,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
@@ -181,7 +183,7 @@ def _try_each(file: RemoteFile, path: Path, urls: tuple[str, ...], say: Say, fai
     for url in urls:
         try:
             _retrieve(file, path, url)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             if isinstance(error, OSError) and error.errno in LOCAL_FAULTS:
                 raise
             failures.append(f"{url}: {' '.join(str(error).split()) or type(error).__name__}")
@@ -195,7 +197,7 @@ def _try_each(file: RemoteFile, path: Path, urls: tuple[str, ...], say: Say, fai
 
 
 def _retrieve(file: RemoteFile, path: Path, url: str) -> None:
-    """Download or resume, check, and give the file its name. OSError or ValueError says why not."""
+    """Download or resume, check, and give the file its name; OSError, ValueError or HTTPException says why not."""
     import pooch
 
     pooch.get_logger().setLevel("ERROR")
@@ -223,18 +225,20 @@ def _receive(url: str, part: Path, size: int) -> None:
     with part.open("ab") as output:
         _lock(output)
         if output.tell() > size:
-            output.truncate(0)
+            output.seek(0)
+            output.truncate()
         if (have := output.tell()) == size:
             return
         request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
         with urllib.request.urlopen(request, timeout=60) as response:
-            offset, whole = _extent(response)
+            offset, whole = _extent(response.status, response.headers)
             if whole is not None and whole != size:
                 raise OSError(f"expected {size} bytes, found {whole}")
             if offset != have:
-                output.truncate(0)
+                output.seek(0)
+                output.truncate()
             with _progress(part.stem, output.tell(), size) as advance:
-                while block := response.read(BLOCK):
+                while output.tell() <= size and (block := response.read(BLOCK)):
                     output.write(block)
                     advance(len(block))
         if (found := output.tell()) != size:
@@ -243,11 +247,10 @@ def _receive(url: str, part: Path, size: int) -> None:
             )
 
 
-def _extent(response: IO[bytes]) -> tuple[int, int | None]:
-    """Where the body starts in the file, and the size of the whole file where the server tells."""
-    headers = response.headers  # type: ignore[attr-defined]
-    if getattr(response, "status", None) == 206:
-        first, _, whole = headers["Content-Range"].removeprefix("bytes ").partition("/")
+def _extent(status: int | None, headers: Message) -> tuple[int, int | None]:
+    """Where an answer starts in the file, and the size of the whole file where the server tells."""
+    if status == 206:
+        first, _, whole = (headers["Content-Range"] or "").removeprefix("bytes ").partition("/")
         return int(first.split("-")[0]), int(whole) if whole.isdecimal() else None
     length = headers["Content-Length"]
     return 0, int(length) if length else None

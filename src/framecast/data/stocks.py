@@ -1,4 +1,4 @@
-"""Stocks: windows of share prices, 25 points seen, 25 to forecast (Coleman 2022, §2.4 of its data chapter).
+"""Stocks: windows of share prices, 25 points seen, 25 to forecast (Coleman 2022).
 
 The thesis used one-minute closes of Alpha Vantage's extended intraday history, 24 months of each ticker, cut into
 consecutive windows of 50.

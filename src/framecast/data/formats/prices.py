@@ -115,14 +115,15 @@ def _json_table(text: str, name: str) -> tuple[str | None, "pd.DataFrame"]:
 def _csv_table(text: str, name: str) -> "pd.DataFrame":
     import pandas as pd
 
-    header = text.splitlines()[0]
-    if header.split(",")[0].lower() not in STAMPS:
+    header, *rows = text.splitlines()
+    columns = header.split(",")
+    if columns[0].lower() not in STAMPS:
         allowed = "timestamp,… or time,… (Alpha Vantage), Date,… (Yahoo Finance)"
         raise UserError(f"{name}: expected a header {allowed}, found {header[:80]!r}")
-    try:
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-    except pd.errors.ParserError as error:
-        raise UserError(f"{name}: expected one table, found {' '.join(str(error).split())}") from None
+    for number, row in enumerate(rows, start=2):
+        if row.count(",") != len(columns) - 1:  # pandas would take a longer row's first field for an index
+            raise UserError(f"{name}, line {number}: expected {len(columns)} fields, found {row[:80]!r}")
+    table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     return table.rename(columns=str.lower)
 
 

@@ -1,0 +1,275 @@
+"""The Alpha Vantage client against a local server: rate, errors, resume, and a key that shows up nowhere."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from framecast.alpha_vantage import AlphaVantage, PriceFile
+from framecast.data.formats.prices import read_prices
+from framecast.data.formats.sha256sums import read_sums
+from framecast.errors import NotFinished, UserError
+from framecast.fetch import fetch
+
+REAL = Path(__file__).parents[1] / ".." / "shared" / "data" / "stocks" / "alphavantage"
+KEY = "S3CR3T+K3Y/0042"
+HEADER = b"timestamp,open,high,low,close,volume\r\n"
+DAILY = HEADER + b"2021-03-03,12,13,11,12.5,100\r\n2021-03-02,11,12,10,11.5,90\r\n"
+MINUTES = HEADER + b"2021-03-02 09:31:00,12,13,11,12.5,100\r\n2021-03-02 09:30:00,11,12,10,11.5,90\r\n"
+
+Answer = tuple[int, bytes]
+Query = dict[str, str]
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with what ``answers`` gives for the n-th query, and remembers the queries."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.queries: list[Query] = []
+        self.answers: Callable[[int, Query], Answer] = lambda _, query: (200, MINUTES if "month" in query else DAILY)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/query"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        self.server.queries.append(query)
+        status, body = self.server.answers(len(self.server.queries), query)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) + (7 if body.endswith(b"cut") else 0)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Tests are quiet."""
+
+
+class Clock:
+    """Time that passes only in sleep."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as server:
+        thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def client(server: Server, clock: Clock, said: list[str]) -> Callable[..., AlphaVantage]:
+    return partial(AlphaVantage, KEY, address=server.address, clock=clock, sleep=clock.sleep, say=said.append)
+
+
+def test_the_queries_are_those_of_the_documentation(client, server: Server) -> None:
+    client().prices(PriceFile("TSLA"))
+    client().prices(PriceFile("TSLA", "2021-03"))
+    common = {"symbol": "TSLA", "outputsize": "full", "datatype": "csv", "apikey": KEY}
+    assert server.queries == [
+        {"function": "TIME_SERIES_DAILY", **common},
+        {"function": "TIME_SERIES_INTRADAY", "interval": "1min", "month": "2021-03", **common},
+    ]
+
+
+def test_answers_are_stored_as_they_came_and_never_asked_for_again(client, server: Server, tmp_path: Path) -> None:
+    wanted = [PriceFile("AAA"), PriceFile("AAA", "2021-03"), PriceFile("BBB")]
+    client().download(tmp_path, wanted[:2])
+    assert (tmp_path / "daily_AAA.csv").read_bytes() == DAILY
+    assert (tmp_path / "intraday_1min_AAA_2021-03.csv").read_bytes() == MINUTES
+    client().download(tmp_path, wanted)
+    assert [query["symbol"] for query in server.queries] == ["AAA", "AAA", "BBB"]
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.glob("*.csv")}
+    assert read_sums(tmp_path / "SHA256SUMS") == sums
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["SHA256SUMS", *sorted(sums)]
+
+
+def test_a_file_stored_but_not_yet_listed_is_taken_over_and_a_changed_one_refused(
+    client, server: Server, tmp_path: Path
+) -> None:
+    client().download(tmp_path, [PriceFile("AAA")])
+    (tmp_path / "SHA256SUMS").unlink()
+    client().download(tmp_path, [PriceFile("AAA")])
+    assert len(server.queries) == 1
+    (tmp_path / "daily_AAA.csv").write_bytes(DAILY[:-20])
+    with pytest.raises(UserError) as refused:
+        client().download(tmp_path, [PriceFile("AAA")])
+    for part in ("daily_AAA.csv", hashlib.sha256(DAILY).hexdigest(), hashlib.sha256(DAILY[:-20]).hexdigest()):
+        assert part in str(refused.value)
+    (tmp_path / "daily_AAA.csv").unlink()
+    client().download(tmp_path, [PriceFile("AAA")])
+    assert (tmp_path / "daily_AAA.csv").read_bytes() == DAILY
+
+
+def test_no_minute_holds_more_requests_than_allowed(client, clock: Clock, said: list[str]) -> None:
+    service = client(per_minute=5, per_day=0)
+    times = []
+    for _ in range(17):
+        service.prices(PriceFile("AAA"))
+        times.append(clock.now)
+        clock.now += 1.5
+    assert all(later - earlier >= 60 for earlier, later in zip(times, times[5:], strict=False))
+    assert clock.slept == [52.5] * 3
+    assert "waiting 53 s: 5 requests a minute" in said[0]
+
+
+def test_the_days_allowance_ends_the_run_and_the_next_one_goes_on(client, server: Server, tmp_path: Path) -> None:
+    wanted = [PriceFile(ticker) for ticker in ("AAA", "BBB", "CCC")]
+    with pytest.raises(NotFinished, match=r"the 2 requests of a day are used.*again tomorrow"):
+        client(per_day=2).download(tmp_path, wanted)
+    assert sorted(read_sums(tmp_path / "SHA256SUMS")) == ["daily_AAA.csv", "daily_BBB.csv"]
+    client(per_day=2).download(tmp_path, wanted)
+    assert [query["symbol"] for query in server.queries] == ["AAA", "BBB", "CCC"]
+
+
+PASSING: dict[str, tuple[Answer, float]] = {
+    "server error": ((503, b"busy"), 1),
+    "too many requests": ((429, b""), 60),
+    "rate note": ((200, b'{"Note": "Our standard API call frequency is 5 calls per minute."}'), 60),
+    "cut off in transfer": ((200, DAILY[:60] + b"cut"), 1),
+    "cut off before": ((200, DAILY[:-9]), 1),
+    "empty": ((200, b""), 1),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_passing_fault_is_waited_out(client, server: Server, clock: Clock, tmp_path: Path, fault: str) -> None:
+    answer, pause = PASSING[fault]
+    server.answers = lambda number, _: answer if number == 1 else (200, DAILY)
+    client().download(tmp_path, [PriceFile("AAA")])
+    assert clock.slept == [pause]
+    assert (tmp_path / "daily_AAA.csv").read_bytes() == DAILY
+
+
+def test_a_fault_that_stays_ends_after_bounded_backoff(client, server: Server, clock: Clock, tmp_path: Path) -> None:
+    server.answers = lambda *_: (500, b"")
+    with pytest.raises(UserError, match="5 attempts failed, the last with status 500"):
+        client(per_minute=0).download(tmp_path, [PriceFile("AAA")])
+    assert clock.slept == [1, 2, 4, 8]
+    assert list(tmp_path.iterdir()) == []
+
+
+FINAL: dict[str, tuple[Answer, str]] = {
+    "daily limit": (
+        (
+            200,
+            f'{{"Information": "We have detected your API key as {KEY}: 25 requests per day."}}'.encode(),
+        ),
+        "25 requests per day",
+    ),
+    "premium": ((200, b'{"Information": "This is a premium endpoint."}'), "premium endpoint"),
+    "invalid call": ((200, b'{"Error Message": "Invalid API call for TIME_SERIES_DAILY."}'), "Invalid API call"),
+    "forbidden": ((403, b""), "status 403"),
+    "a page": ((200, b"<html>maintenance</html>\n"), "found '<html>maintenance</html>'"),
+    "no rows": ((200, HEADER), "only the header"),
+    "other prices": ((200, MINUTES), "expected daily, found 1min prices of 2021-03"),
+}
+
+
+@pytest.mark.parametrize("fault", FINAL)
+def test_an_error_is_told_in_one_line_and_nothing_is_stored(client, server: Server, tmp_path: Path, fault: str) -> None:
+    answer, told = FINAL[fault]
+    server.answers = lambda number, _: answer if number == 2 else (200, DAILY)
+    with pytest.raises(UserError) as refused:
+        client().download(tmp_path, [PriceFile("AAA"), PriceFile("BBB")])
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert len(server.queries) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["SHA256SUMS", "daily_AAA.csv"]
+
+
+def test_a_month_that_was_not_asked_for_is_refused(client, tmp_path: Path) -> None:
+    """The service answers an unknown parameter with its latest prices instead of an error."""
+    with pytest.raises(UserError, match="expected 1min prices of 2020-11, found 1min prices of 2021-03"):
+        client().download(tmp_path, [PriceFile("AAA", "2020-11")])
+
+
+@pytest.mark.parametrize("fault", ["daily limit", "forbidden", "server error", "refused", "bad address"])
+def test_the_key_shows_up_nowhere(client, server: Server, tmp_path: Path, said: list[str], fault: str) -> None:
+    answer = {**PASSING, **FINAL}.get(fault, ((500, b""), ""))[0]
+    server.answers = lambda number, _: (200, DAILY) if number == 1 else answer
+    address = {"refused": "http://127.0.0.1:9/query", "bad address": "nowhere/query"}.get(fault, server.address)
+    client().download(tmp_path, [PriceFile("AAA")])
+    with pytest.raises(UserError) as refused:
+        client(address=address, per_minute=0).download(tmp_path, [PriceFile("BBB")])
+    chain: list[BaseException] = [refused.value]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(inner)
+    seen = [repr(error) + str(vars(error)) for error in chain] + said + [repr(client())]
+    seen += [path.name + path.read_text() for path in tmp_path.rglob("*")]
+    for secret in (KEY, "S3CR3T%2BK3Y%2F0042", "S3CR3T"):
+        assert not [text for text in seen if secret in text]
+
+
+def test_the_environment_gives_key_address_and_rates(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    monkeypatch.delenv("ALPHA_VANTAGE_KEY", raising=False)
+    with pytest.raises(UserError, match="ALPHA_VANTAGE_KEY: expected your key"):
+        AlphaVantage.from_environment()
+    monkeypatch.setenv("ALPHA_VANTAGE_KEY", KEY)
+    monkeypatch.setenv("FRAMECAST_ALPHA_VANTAGE_URL", server.address)
+    monkeypatch.setenv("FRAMECAST_ALPHA_VANTAGE_PER_MINUTE", "75")
+    service = AlphaVantage.from_environment()
+    assert (service.address, service.per_minute, service.per_day) == (server.address, 75, 25)
+    monkeypatch.setenv("FRAMECAST_ALPHA_VANTAGE_PER_DAY", "many")
+    with pytest.raises(UserError, match="PER_DAY: expected a number of requests"):
+        AlphaVantage.from_environment()
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the real answers of the service, absent here")
+def test_fetch_stocks_with_the_services_real_answers(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All five daily files through ``framecast fetch``, and a real month of minutes through the client."""
+
+    def answer(_: int, query: Query) -> Answer:
+        if "month" in query:
+            return 200, (REAL / "intraday_extended_1min_MSFT_year1month1.csv").read_bytes()
+        return 200, (REAL / f"daily_{query['symbol']}.csv").read_bytes()
+
+    server.answers = answer
+    monkeypatch.delenv("FRAMECAST_MIRROR", raising=False)
+    monkeypatch.setenv("ALPHA_VANTAGE_KEY", KEY)
+    monkeypatch.setenv("FRAMECAST_ALPHA_VANTAGE_URL", server.address)
+    fetch("stocks_daily", tmp_path, say=lambda _: None)
+    for ticker in ("GOOGL", "META", "MSFT", "NVDA", "TSLA"):
+        stored = tmp_path / "stocks" / f"daily_{ticker}.csv"
+        assert stored.read_bytes() == (REAL / stored.name).read_bytes()
+    AlphaVantage(KEY, address=server.address).download(tmp_path / "stocks", [PriceFile("MSFT", "2020-12")])
+    assert len(read_sums(tmp_path / "stocks" / "SHA256SUMS")) == 6
+    assert len(read_prices(tmp_path / "stocks" / "intraday_1min_MSFT_2020-12.csv").close) == 11190

@@ -1,0 +1,255 @@
+"""Fetching: the right file, whole, or one line that says what was tried; a local server plays the published hosts."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from framecast import fetch as fetching
+from framecast.data.formats.sha256sums import read_sums, write_sums
+from framecast.errors import UserError
+from framecast.fetch import SOURCES, RemoteFile, Source, ensure, fetch
+from framecast.params import Entry
+
+MNIST = Path(__file__).parents[1] / ".." / "shared" / "data" / "mnist"
+CONTENT = bytes(hashlib.shake_256(b"a file of many blocks").digest(3 << 20))
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+STOCKS = Entry.model_validate({"kind": "stocks", "source": "official"})
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT under names that say how the host behaves, and remembers the ranges it was asked for."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.ranges: list[str | None] = []
+        self.served = 0
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{path}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        asked = self.headers["Range"]
+        self.server.ranges.append(asked)
+        match self.path.split("/")[1]:
+            case "whole" if asked:
+                self.answer(CONTENT, start=int(asked.removeprefix("bytes=").rstrip("-")))
+            case "whole" | "no-ranges":
+                self.answer(CONTENT)
+            case "cut":
+                self.answer(CONTENT, stop=len(CONTENT) // 3)
+            case "edited":
+                self.answer(CONTENT[:-1] + b"?")
+            case "endless":
+                self.send_response(200)
+                self.end_headers()
+                for _ in range(10):
+                    self.wfile.write(CONTENT)
+            case "page":
+                self.answer(b"<html>please log in</html>")
+            case _:
+                self.send_error(404)
+
+    def answer(self, content: bytes, start: int | None = None, stop: int | None = None) -> None:
+        self.send_response(200 if start is None else 206)
+        self.send_header("Content-Length", str(len(content) - (start or 0)))
+        if start is not None:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        sent = content[start or 0 : stop]
+        self.server.served += len(sent)
+        self.wfile.write(sent)
+
+    def log_message(self, *_: object) -> None:
+        """Tests are quiet."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.delenv("FRAMECAST_MIRROR", raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as server:
+        thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch, server: Server):
+    """Make CONTENT a source called ``sample`` that these hosts serve."""
+
+    def publish(*hosts: str) -> Server:
+        urls = tuple(server.url(f"{host}/sample.bin") for host in hosts)
+        monkeypatch.setitem(SOURCES, "sample", Source("ours", (RemoteFile("sample.bin", len(CONTENT), DIGEST, urls),)))
+        return server
+
+    return publish
+
+
+def test_mirrors_are_tried_in_turn_until_one_serves_the_right_bytes(published, tmp_path: Path) -> None:
+    published("gone", "page", "endless", "edited", "whole")
+    said: list[str] = []
+    fetch("sample", tmp_path, say=said.append)
+    assert (tmp_path / "sample" / "sample.bin").read_bytes() == CONTENT
+    assert os.listdir(tmp_path / "sample") == ["sample.bin"]
+    told = "\n".join(said)
+    for reason in ("404", f"expected {len(CONTENT)} bytes, found 26", "does not match", "sha256 correct"):
+        assert reason in told
+
+
+def test_when_nothing_works_every_address_is_named_with_its_reason(published, tmp_path: Path) -> None:
+    server = published("gone", "page", "edited")
+    with pytest.raises(UserError) as refused:
+        fetch("sample", tmp_path, say=lambda _: None)
+    message = str(refused.value)
+    assert "\n" not in message
+    assert "FRAMECAST_MIRROR" in message
+    for host, reason in (("gone", "404"), ("page", "found 26"), ("edited", DIGEST)):
+        assert reason in message.split(server.url(f"{host}/sample.bin"))[1].split("; ")[0]
+    assert not (tmp_path / "sample" / "sample.bin").exists()
+
+
+def test_a_download_cut_off_is_never_the_file_and_goes_on_from_where_it_stopped(published, tmp_path: Path) -> None:
+    server = published("cut")
+    with pytest.raises(UserError, match=f"found {len(CONTENT) // 3}"):
+        fetch("sample", tmp_path, say=lambda _: None)
+    assert os.listdir(tmp_path / "sample") == ["sample.bin.part"]
+    published("whole")
+    server.ranges.clear()
+    server.served = 0
+    fetch("sample", tmp_path, say=lambda _: None)
+    assert server.ranges == [f"bytes={len(CONTENT) // 3}-"]
+    assert server.served == len(CONTENT) - len(CONTENT) // 3
+    assert (tmp_path / "sample" / "sample.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("host", "part"),
+    [
+        ("no-ranges", CONTENT[:1000]),  # the server starts from the first byte again
+        ("whole", b"x" * 1000),  # the part is of another file
+        ("whole", b"x" * (len(CONTENT) + 1)),
+        ("whole", b"x" * len(CONTENT)),
+        ("whole", CONTENT),  # stopped between the last byte and the renaming
+    ],
+)
+def test_whatever_part_is_found_the_file_is_right_in_the_end(published, tmp_path: Path, host: str, part: bytes) -> None:
+    published(host)
+    (tmp_path / "sample").mkdir()
+    (tmp_path / "sample" / "sample.bin.part").write_bytes(part)
+    fetch("sample", tmp_path, say=lambda _: None)
+    assert (tmp_path / "sample" / "sample.bin").read_bytes() == CONTENT
+    assert os.listdir(tmp_path / "sample") == ["sample.bin"]
+
+
+def test_what_is_here_and_right_is_left_alone_and_what_is_wrong_is_the_users(published, tmp_path: Path) -> None:
+    server = published("whole")
+    fetch("sample", tmp_path, say=lambda _: None)
+    said: list[str] = []
+    server.ranges.clear()
+    fetch("sample", tmp_path, say=said.append)
+    assert server.ranges == []
+    assert "already here" in said[-1]
+    path = tmp_path / "sample" / "sample.bin"
+    path.write_bytes(CONTENT[:-5])
+    with pytest.raises(UserError) as refused:
+        fetch("sample", tmp_path, say=lambda _: None)
+    for part in (str(path), DIGEST, hashlib.sha256(CONTENT[:-5]).hexdigest(), "delete it", "framecast fetch sample"):
+        assert part in str(refused.value)
+    assert path.read_bytes() == CONTENT[:-5]
+
+
+def test_two_downloads_of_one_file_do_not_mix(published, tmp_path: Path) -> None:
+    published("whole")
+    (tmp_path / "sample").mkdir()
+    with (tmp_path / "sample" / "sample.bin.part").open("ab") as held:
+        fetching._lock(held)
+        with pytest.raises(UserError, match="another `framecast fetch`"):
+            fetch("sample", tmp_path, say=lambda _: None)
+
+
+@pytest.mark.parametrize("layout", ["sample/sample.bin", "sample.bin"])
+@pytest.mark.parametrize("form", ["folder", "address"])
+def test_a_mirror_folder_comes_first(published, tmp_path: Path, monkeypatch, layout: str, form: str) -> None:
+    server = published("whole")
+    mirror = tmp_path / "a mirror"
+    (mirror / layout).parent.mkdir(parents=True)
+    (mirror / layout).write_bytes(CONTENT)
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(mirror) if form == "folder" else mirror.as_uri())
+    fetch("sample", tmp_path / "raw", say=lambda _: None)
+    assert (tmp_path / "raw" / "sample" / "sample.bin").read_bytes() == CONTENT
+    assert (mirror / layout).read_bytes() == CONTENT
+    assert server.ranges == []
+
+
+def test_a_mirror_with_a_wrong_file_gives_way_to_the_published_address(published, tmp_path: Path, monkeypatch) -> None:
+    server = published("whole")
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "sample.bin").write_bytes(CONTENT[:-1] + b"?")
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(tmp_path / "mirror"))
+    fetch("sample", tmp_path / "raw", say=lambda _: None)
+    assert (tmp_path / "raw" / "sample" / "sample.bin").read_bytes() == CONTENT
+    assert len(server.ranges) == 1
+
+
+def test_a_wrong_name_or_mirror_is_refused(tmp_path: Path, monkeypatch) -> None:
+    with pytest.raises(UserError, match="allowed: mnist, moving_mnist, stocks"):
+        fetch("mnits", tmp_path)
+    monkeypatch.setenv("FRAMECAST_MIRROR", "https://example.org/files")
+    with pytest.raises(UserError, match="expected a folder or a file:// address"):
+        fetch("mnist", tmp_path, say=lambda _: None)
+
+
+def test_ensure_copies_from_the_mirror_only(published, tmp_path: Path, monkeypatch) -> None:
+    """What ``prepare`` calls: no mirror, no copy; a mirror without the file, no network; with it, the files."""
+    raw, mirror = tmp_path / "raw", tmp_path / "mirror"
+    monkeypatch.delenv("ALPHA_VANTAGE_KEY", raising=False)
+    ensure("stocks", STOCKS, raw)
+    mirror.mkdir()
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(mirror))
+    ensure("stocks", STOCKS, raw)
+    assert not raw.exists()
+    (mirror / "stocks").mkdir()
+    (mirror / "stocks" / "daily_XYZ.csv").write_text("prices\n")
+    write_sums(mirror / "stocks" / "SHA256SUMS", {"daily_XYZ.csv": hashlib.sha256(b"prices\n").hexdigest()})
+    ensure("stocks", STOCKS, raw, say=lambda _: None)
+    assert (raw / "stocks" / "daily_XYZ.csv").read_text() == "prices\n"
+    assert read_sums(raw / "stocks" / "SHA256SUMS") == read_sums(mirror / "stocks" / "SHA256SUMS")
+    ensure("stocks", Entry.model_validate({"kind": "stocks", "source": "bundled"}), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    (mirror / "stocks" / "daily_XYZ.csv").write_text("edited\n")
+    with pytest.raises(UserError, match="mend the folder named in FRAMECAST_MIRROR"):
+        fetch("stocks_daily", tmp_path / "other", say=lambda _: None)
+
+
+@pytest.mark.skipif(not MNIST.is_dir(), reason="needs the real MNIST files, absent here")
+def test_real_mnist_from_a_mirror_has_the_published_size_and_sha256(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(MNIST.parent))
+    fetch("mnist", tmp_path, say=lambda _: None)
+    assert sorted(os.listdir(tmp_path / "mnist")) == sorted(file.name for file in SOURCES["mnist"].files)
+    for file in SOURCES["mnist"].files:
+        content = (tmp_path / "mnist" / file.name).read_bytes()
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size, file.sha256)
+
+
+def test_the_table_of_sources_says_where_how_large_and_whose() -> None:
+    for source in SOURCES.values():
+        assert source.terms
+        for file in source.files:
+            assert len(bytes.fromhex(file.sha256)) == 32
+            assert file.size > 0
+            assert all(url.endswith(f"/{file.name}") for url in file.urls)
+    assert len(fetching.MONTHS) == 24
