@@ -7,11 +7,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import results_fixture
 
 from framecast import catalogue
 from framecast.errors import UserError
 from framecast.figures import base
+from tests import results_fixture
 
 FIGURES = [
     (name, dataset)
@@ -36,11 +36,11 @@ def test_a_figure_is_well_formed_and_deterministic(results, name, dataset):
 def test_bytes_do_not_depend_on_the_process(results, tmp_path):
     """Element ids come from a fixed salt, and nothing from hash seeds or the clock."""
     code = (
-        "import sys, pathlib, results_fixture; from framecast.figures import base; "
+        "import sys, pathlib; from framecast.figures import base; from tests import results_fixture; "
         "results = results_fixture.fabricate(pathlib.Path(sys.argv[1])); "
         "sys.stdout.buffer.write(base.svg('filmstrip', results, 'moving_mnist'))"
     )
-    here = {"PYTHONPATH": str(Path(__file__).parent), "PYTHONHASHSEED": "7"}
+    here = {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONHASHSEED": "7"}
     other = subprocess.run([sys.executable, "-c", code, tmp_path], env=here, capture_output=True, check=True)
     assert other.stdout == base.svg("filmstrip", results, "moving_mnist")
 

@@ -7,7 +7,6 @@ never a network. ``FRAMES`` says which datasets it suits, ``CAPTION`` what it sh
 
 import ast
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
-from framecast import catalogue, published
+from framecast import artifacts, catalogue, published
 from framecast.errors import UserError
 
 IDENTITY = ("dataset", "model", "depth", "loss")
@@ -73,12 +72,12 @@ class CellFiles:
     @cached_property
     def run(self) -> dict[str, Any]:
         """The manifest of the training run."""
-        return _read_json(_file(self, self.run_folder, "run.json"))
+        return artifacts.read_json(_file(self, self.run_folder, "run.json"))
 
     @cached_property
     def score(self) -> dict[str, Any]:
         """The manifest of the evaluation."""
-        return _read_json(_file(self, self.score_folder, "score.json"))
+        return artifacts.read_json(_file(self, self.score_folder, "score.json"))
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -185,13 +184,11 @@ def _file(cell: CellFiles, folder: Path | None, name: str) -> Path:
     return folder / name
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.exists():
         raise UserError(f"{path}: no such file; evaluate the study first")
+    if not path.stat().st_size:  # a study without a single comparison
+        return pd.DataFrame(columns=list(columns))
     # A key is eight hex digits: without a type, "12345678" would become a number and "1e234567" infinity.
     kinds = {"key": str, "dataset": str, "model": str, "loss": str, "metric": str, "depth": "Int64", "seed": "Int64"}
     table = pd.read_csv(path, dtype={name: kind for name, kind in kinds.items() if name in columns})

@@ -50,7 +50,7 @@ def error_vs_horizon(results: Results, dataset: str) -> Figure:
     labels += [_system(axes, results, dataset, metric, systems, system) for system in systems]
     fit_scale(axes, [value for line in axes.lines for value in line.get_ydata()])
     labels += draw_floor(axes, results, dataset, metric)
-    axes.set(xlabel="forecast step", ylabel=f"{metric}: {metric_fact(metric, 'unit')}")
+    axes.set(xlabel="forecast step", ylabel=metric_fact(metric, "unit"))
     axes.xaxis.get_major_locator().set_params(integer=True)
     label_ends(axes, labels)
     return figure

@@ -1,0 +1,192 @@
+"""``reports/report.html``: one page that opens offline, without a clock, a host or a request in it.
+
+The text, layout and behaviour are in ``templates/``; this module says what the page is about. Everything goes through
+Jinja's autoescape, so a name from ``params.yaml`` is text wherever it lands, and the page's own policy lets nothing but
+its one script run.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from framecast.figures.base import CellFiles, Results, System, caption, short
+from framecast.params import Study
+from framecast.published import RELATIVE_TOLERANCE, Discrepancy
+from framecast.report import clips, tables
+
+SOURCES = {
+    "official": "published data",
+    "bundled": "bundled data",
+    "stand-in": "stand-in data",
+    "generated": "generated data",
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as it stands in the page."""
+
+    name: str
+    uri: str
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class DatasetPart:
+    """What the page tells about one dataset, whichever studies use it."""
+
+    name: str
+    badges: tuple[str, ...]
+    origin: str
+    sequences: str
+    lengths: str
+    comparisons: list[tables.Comparison]
+    drawings: list[Drawing]
+    players: list[clips.Player]
+    metrics: list[tables.Metric]
+    rows: list[tuple[str, str, list[tables.Score | None]]]
+
+
+@dataclass(frozen=True)
+class StudyPart:
+    """A study: its table, and the datasets that no study before it has shown."""
+
+    name: str
+    title: str
+    grid: tables.Grid
+    datasets: list[DatasetPart]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a system's numbers come from: shared facts, and a line per seed."""
+
+    anchor: str
+    label: str
+    dataset: str
+    facts: dict[str, str]
+    parameters: str
+    cells: list[CellFiles]
+
+
+def render(results: Results, figures: Mapping[tuple[str, str], Path], studies: Mapping[str, Study], scale: str) -> str:
+    """The page. ``figures`` maps (figure, dataset) to an SVG file, in the order in which they are to be read."""
+    environment = Environment(
+        loader=PackageLoader("framecast.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    style, script = (_source(environment, name) for name in ("report.css", "report.js"))
+    parts = list(_studies(results, figures, studies, scale))
+    shown = [dataset for part in parts for dataset in part.datasets]
+    return environment.get_template("report.html.j2").render(
+        style=style,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        scale=scale,
+        badges=tuple(dict.fromkeys(badge for dataset in shown for badge in dataset.badges)),
+        glances=[glance for dataset in shown if (glance := tables.glance(results, dataset.name))],
+        studies=parts,
+        provenance=list(_provenance(results, [dataset.name for dataset in shown])),
+        discrepancies=list(_discrepancies(results, studies)),
+        tolerance=f"{RELATIVE_TOLERANCE:.0%}".replace("%", " %"),
+    )
+
+
+def _source(environment: Environment, name: str) -> str:
+    """A file beside the templates that holds no value: ours as it stands, so it is not escaped."""
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _studies(
+    results: Results, figures: Mapping[tuple[str, str], Path], studies: Mapping[str, Study], scale: str
+) -> Iterator[StudyPart]:
+    told: set[str] = set()
+    for name, study in studies.items():
+        run = [dataset for dataset in study.datasets if results.scored(dataset)]
+        new = [dataset for dataset in run if dataset not in told]
+        told.update(new)
+        yield StudyPart(
+            name=name,
+            title=study.title or name.replace("_", " ").capitalize(),
+            grid=tables.grid(results, study, scale),
+            datasets=[_dataset(results, figures, dataset) for dataset in new],
+            missing=tuple(dataset for dataset in study.datasets if dataset not in run),
+        )
+
+
+def _dataset(results: Results, figures: Mapping[tuple[str, str], Path], dataset: str) -> DatasetPart:
+    score = results.scored(dataset)[0].score
+    metrics, rows = tables.all_metrics(results, dataset)
+    return DatasetPart(
+        name=dataset,
+        badges=_badges(results, dataset),
+        origin=score["origin"],
+        sequences=f"{score['sequences']} {score['split']} sequences",
+        lengths=f"{score['context']} steps observed, {score['horizon']} forecast",
+        comparisons=tables.comparisons(results, dataset),
+        drawings=[_drawing(results, *about, path) for about, path in figures.items() if about[1] == dataset],
+        players=clips.players(results, dataset),
+        metrics=metrics,
+        rows=rows,
+    )
+
+
+def _badges(results: Results, dataset: str) -> tuple[str, ...]:
+    """Everything a reader must know before comparing a number: scale, data, feedback, causality."""
+    scores = [cell.score for cell in results.scored(dataset)]
+    scale = {"paper": "published settings"}.get(scores[0]["scale"], "reduced scale")
+    leaky = any(score["causal"] != "causal" for score in scores)
+    return scale, SOURCES[scores[0]["source"]], scores[0]["mode"], "leaky" if leaky else "causal"
+
+
+def _drawing(results: Results, name: str, dataset: str, path: Path) -> Drawing:
+    uri = f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    systems = ", ".join(short(results.systems(dataset), system) for system in results.systems(dataset))
+    text = caption(name, dataset)
+    return Drawing(name, uri, text, f"{name.replace('_', ' ')} of {dataset} for {systems}. {text}")
+
+
+def _provenance(results: Results, datasets: Sequence[str]) -> Iterator[Provenance]:
+    for dataset in datasets:
+        for system in [*results.systems(dataset), *results.baselines(dataset)]:
+            yield _provenance_of(results, dataset, system)
+
+
+def _provenance_of(results: Results, dataset: str, system: System) -> Provenance:
+    cells = results.scored(dataset, system)
+    score, run = cells[0].score, cells[0].run if cells[0].run_folder else {}
+    facts = {name: str(score[name]) for name in ("split", "sequences", "source", "origin", "mode", "causal", "scale")}
+    if run:
+        facts["parameters"] = f"{run['parameter_count']:,}".replace(",", " ")
+        facts["trained on"] = run["device"]
+        facts["versions"] = ", ".join(f"{name} {version}" for name, version in sorted(run["versions"].items()))
+        facts["fingerprints"] = ", ".join(f"{name} {value}" for name, value in sorted(run["fingerprints"].items()))
+    return Provenance(
+        tables.anchor(dataset, system), str(system), dataset, facts, _pretty(run.get("parameters", {})), cells
+    )
+
+
+def _pretty(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(parameters, indent=2, sort_keys=True, ensure_ascii=False) if parameters else ""
+
+
+def _discrepancies(results: Results, studies: Mapping[str, Study]) -> Iterator[tuple[str, Discrepancy]]:
+    """What the sources get wrong about the models that are studied here."""
+    models = {model for study in studies.values() for model in study.models}
+    for source in results.sources:
+        for entry in source.discrepancies:
+            if models & set(entry.models):
+                yield source.author, entry

@@ -1,0 +1,55 @@
+// Without this script the page is complete; players then show their last step.
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+for (const player of document.querySelectorAll("[data-player]")) {
+  const [button, slider, output] = ["button", "input", "output"].map((name) => player.querySelector(name));
+  const context = Number(player.dataset.context);
+  const last = Number(slider.max);
+  let timer = 0;
+
+  const show = () => {
+    const step = Number(slider.value);
+    const phase = step > context ? `forecast step ${step - context}` : "observed";
+    player.style.setProperty("--frame", step - 1);
+    player.querySelector("[data-reveal]")?.setAttribute("width", step);
+    output.textContent = `step ${step} of ${last}, ${phase}`;
+    slider.setAttribute("aria-valuetext", output.textContent);
+  };
+  const stop = () => {
+    clearInterval(timer);
+    timer = 0;
+    button.textContent = "Play";
+  };
+  const advance = () => {
+    const ended = Number(slider.value) === last;
+    // Nothing starts by itself; for readers who asked for less motion nothing loops either.
+    if (ended && calm.matches) return stop();
+    slider.value = ended ? 1 : Number(slider.value) + 1;
+    show();
+  };
+  const start = () => {
+    if (Number(slider.value) === last) slider.value = 1;
+    show();
+    button.textContent = "Pause";
+    timer = setInterval(advance, 1000 / Number(player.dataset.rate));
+  };
+
+  button.addEventListener("click", () => (timer ? stop() : start()));
+  slider.addEventListener("input", () => {
+    stop();
+    show();
+  });
+  show();
+}
+
+// A score links into a folded part of the page.
+const unfold = () => {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  for (let box = target?.closest?.("details"); box; box = box.parentElement.closest("details")) box.open = true;
+  target?.scrollIntoView?.();
+};
+addEventListener("hashchange", unfold);
+unfold();
+
+if (matchMedia("(max-width: 70rem)").matches) document.querySelector("nav details").open = false;
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((box) => (box.open = true)));

@@ -1,0 +1,58 @@
+"""From the files of a study to its figures and its report: the only place of the report that knows where things lie."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from framecast import artifacts
+from framecast.figures.base import CellFiles, Results, svg
+from framecast.grid import FIGURES, REPORTS
+from framecast.report.render import render
+
+if TYPE_CHECKING:
+    from framecast.grid import Cell, Grid
+
+
+def write_report(grid: "Grid") -> None:
+    """Draw every figure, write ``reports/report.html``, then the manifest that says what they belong to."""
+    results = read_results(grid)
+    figures = dict(zip(grid.figures(), map(Path, grid.figure_files()), strict=True))
+    for (figure, dataset), path in figures.items():
+        artifacts.write_text(path, svg(figure, results, dataset).decode("utf-8"))
+    page = REPORTS / "report.html"
+    artifacts.write_text(page, render(results, figures, grid.params.studies, grid.params.scale))
+    _remove_others(grid)
+    made = {path.name: artifacts.sha256_of(path) for path in [*figures.values(), page]}
+    artifacts.write_json(grid.report_manifest, {"key": grid.report_key, "sha256": made})
+
+
+def read_results(grid: "Grid") -> Results:
+    """The tables of ``reports/`` and the folders of every cell that has been made."""
+    return Results.load(
+        REPORTS / "scores.csv",
+        REPORTS / "horizon.csv",
+        REPORTS / "comparisons.csv",
+        [_files(grid, cell) for cell in grid.scored],
+    )
+
+
+def _files(grid: "Grid", cell: "Cell") -> CellFiles:
+    run = None if cell.is_baseline else grid.run_folder(cell)
+    score = grid.score_folder(cell)
+    return CellFiles(
+        cell.name,
+        cell.dataset,
+        cell.model,
+        cell.depth,
+        cell.loss,
+        cell.seed,
+        run if run and (run / "run.json").exists() else None,
+        score if (score / "score.json").exists() else None,
+    )
+
+
+def _remove_others(grid: "Grid") -> None:
+    """Figures of what the study no longer has, and manifests of reports that no longer stand."""
+    kept = {Path(path).name for path in grid.figure_files()}
+    for path in FIGURES.iterdir():
+        if path.name not in kept and (path.suffix == ".svg" or path.match("report-*.json")):
+            path.unlink()

@@ -1,0 +1,238 @@
+"""The report tells what the tables say, to the last digit, and needs nothing but itself."""
+
+import dataclasses
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from framecast import catalogue, published
+from framecast.figures import base
+from framecast.params import Study
+from framecast.report import tables
+from framecast.report.render import render
+from tests import results_fixture
+
+STUDIES = {
+    "sequence_depth": Study(
+        title="Does depth help on series?",
+        datasets=("generated_noise", "generated_sins", "stocks"),
+        models=("seq2seq_lstm",),
+        depths=(1, 2, 3),
+        losses=("mse",),
+    ),
+    "video_depth": Study(datasets=("moving_mnist",), models=("seq2seq_convlstm",), depths=(1, 2, 3), losses=("mse",)),
+}
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and the text outside style and script."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if not {"style", "script"} & set(self._open):
+            self.text += data
+
+    def numbers(self, statistic: str) -> list[dict[str, str]]:
+        return [attributes for _, attributes in self.tags if attributes.get("data-statistic") == statistic]
+
+
+def drawn(results: base.Results, folder: Path) -> dict[tuple[str, str], Path]:
+    """Two figures are enough to see that figures arrive."""
+    files = {}
+    for about in [("error_vs_horizon", "stocks"), ("filmstrip", "moving_mnist")]:
+        files[about] = folder / f"{'-'.join(about)}.svg"
+        files[about].write_bytes(base.svg(*about[:1], results, about[1]))
+    return files
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return results_fixture.fabricate(folder)
+
+
+@pytest.fixture(scope="module")
+def html(results, folder):
+    return render(results, drawn(results, folder), STUDIES, "laptop")
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def expected(scores: pd.DataFrame, statistic: str) -> dict[tuple[str, ...], float]:
+    keys = ["dataset", "model", "depth", "loss", "metric"]
+    values = scores.astype({"depth": "Int64"}).groupby(keys, dropna=False)["value"].agg(statistic).dropna()
+    return {tuple("" if pd.isna(part) else str(part) for part in key): value for key, value in values.items()}
+
+
+@pytest.mark.parametrize(("statistic", "aggregate"), [("mean", "mean"), ("sd", "std")])
+def test_every_number_is_the_one_in_the_score_table(page, folder, statistic, aggregate):
+    truth = expected(pd.read_csv(folder / "scores.csv", dtype={"key": str}), aggregate)
+    told = page.numbers(statistic)
+    seen = set()
+    for number in told:
+        key = tuple(number[f"data-{name}"] for name in ("dataset", "model", "depth", "loss", "metric"))
+        assert float(number["data-value"]) == pytest.approx(truth[key], rel=1e-12)
+        seen.add(key)
+    assert seen == set(truth)
+
+
+def test_what_is_read_is_the_number_rounded():
+    assert tables.significant(0.0621349, power=-2) == "6.213"
+    assert tables.significant(-0.00079774, power=-3) == "−0.7977"
+    assert tables.scientific(5.7e-7) == "5.700 × 10⁻⁷"
+
+
+def test_comparisons_are_the_ones_in_the_table(page, folder):
+    truth = pd.read_csv(folder / "comparisons.csv")
+    for statistic in ("difference", "low", "high"):
+        told = {(n["data-dataset"], n["data-a"], n["data-b"]): float(n["data-value"]) for n in page.numbers(statistic)}
+        rows = truth.set_index(["dataset", "a", "b"])[statistic].to_dict()
+        assert told == rows
+
+
+def test_both_readings_of_a_published_value_stand_beside_ours(page):
+    told = {
+        (n["data-dataset"], n["data-depth"], n["data-statistic"]): float(n["data-value"])
+        for n in page.numbers("printed") + page.numbers("corrected")
+    }
+    for table in published.load_all()[0].tables:
+        for value in table.values:
+            if value.dataset in results_fixture.ERRORS:
+                assert told[value.dataset, str(value.depth), "printed"] == value.printed
+                assert told[value.dataset, str(value.depth), "corrected"] == value.corrected
+            else:
+                assert (value.dataset, str(value.depth), "printed") not in told
+
+
+def test_at_reduced_scale_nothing_is_compared(page):
+    assert "reduced scale" in page.text
+    verdicts = Counter(attributes.get("class", "") for _, attributes in page.tags)
+    explained = 1
+    assert verdicts["verdict verdict-not-comparable"] == 12 + explained
+    assert verdicts["verdict verdict-reproduced"] == verdicts["verdict verdict-worse"] == explained
+
+
+def test_at_published_scale_generated_data_is_compared_and_bundled_is_not(tmp_path):
+    grid = tables.grid(results_fixture.fabricate(tmp_path, scale="paper"), STUDIES["sequence_depth"], "paper")
+    verdicts = {
+        column.dataset: {row.entries[index].verdict.word for row in grid.rows if row.kind == "trained"}
+        for index, column in enumerate(grid.columns)
+    }
+    assert verdicts["generated_sins"] == {"worse"}
+    assert verdicts["stocks"] == {"not comparable"}
+
+
+def test_the_best_reachable_score_is_zero_on_sines_and_least_squares_on_noise(results):
+    grid = tables.grid(results, STUDIES["sequence_depth"], "laptop")
+    floor = dict(zip([column.dataset for column in grid.columns], grid.rows[-1].entries, strict=True))
+    assert floor["generated_sins"].score.mean.text == "0"
+    assert floor["generated_noise"].score.mean.data["model"] == "least_squares"
+    assert floor["stocks"].score is None
+
+
+def test_the_page_opens_offline(html, page):
+    """Nothing is fetched: sources are data, links stay in the page, and the policy forbids the rest."""
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "poster", "srcset", "action", "data"):
+            if name in attributes:
+                assert attributes[name].startswith(("data:", "#")), (tag, name, attributes[name][:80])
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert style
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+
+
+def test_links_lead_somewhere(page):
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for _, a in page.tags if a.get("href", "").startswith("#")} <= set(ids)
+
+
+def test_images_have_a_text_and_controls_a_name(page):
+    assert all(len(attributes["alt"]) > 20 for tag, attributes in page.tags if tag == "img")
+    assert all(attributes["aria-label"] for tag, attributes in page.tags if tag == "input")
+    headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert headings[0] == 1
+    assert all(below - above <= 1 for above, below in pairwise(headings))
+
+
+def test_same_results_same_bytes(results, folder, html):
+    assert render(results, drawn(results, folder), STUDIES, "laptop") == html
+
+
+def test_a_hostile_name_is_text(tmp_path):
+    """Names come from params.yaml: whatever they hold, they run nothing and break nothing."""
+    results = results_fixture.fabricate(tmp_path, datasets=("stocks",))
+    name = "<script>alert(1)</script>\"'--"
+    cells = tuple(dataclasses.replace(cell, model=name) if cell.loss else cell for cell in results.cells)
+    scores = results.scores.assign(model=results.scores["model"].replace("seq2seq_lstm", name))
+    study = Study.model_construct(title=name, datasets=("stocks",), models=(name,), depths=(1, 2, 3), losses=("mse",))
+    hostile = dataclasses.replace(results, cells=cells, scores=scores)
+    page = Page(render(hostile, {}, {"<b>study": study}, "laptop"))
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert not any(tag == "b" and "study" in attributes for tag, attributes in page.tags)
+    assert name in page.text
+
+
+def test_a_grid_that_is_half_done_shows_holes(folder, results):
+    cells = [
+        cell for cell in results.cells if cell.dataset != "generated_sins" and (cell.loss is None or cell.depth == 2)
+    ]
+    partial = results_fixture.load(folder, [dataclasses.replace(cell) for cell in cells])
+    rows = partial.scores["depth"].isna() | (partial.scores["depth"] == 2)
+    page = Page(render(dataclasses.replace(partial, scores=partial.scores[rows]), {}, STUDIES, "laptop"))
+    assert page.text.count("not run") == 2 * 3 + 1  # two depths of three datasets; one dataset as a whole
+
+
+def test_nothing_run_at_all_is_still_a_page(folder):
+    page = Page(render(results_fixture.load(folder, []), {}, STUDIES, "laptop"))
+    assert page.text.count("not run") == 4 + 1
+
+
+def test_provenance_names_every_cell_and_key(results, page):
+    for cell in results.cells:
+        score = json.loads((cell.score_folder / "score.json").read_text())
+        assert cell.name in page.text
+        assert score["key"] in page.text
+
+
+def test_each_film_carries_its_own_frames(results, page):
+    films = [a for _, a in page.tags if "film" in a.get("class", "").split()]
+    assert len(films) == 4
+    assert len({film["style"] for film in films}) == 4
+    assert all("--columns: 20; --rows: 7;" in film["style"] for film in films)
+
+
+def test_units_and_directions_come_from_the_metrics_themselves():
+    assert base.metric_fact("mse_pix01", "better") == "lower"
+    assert base.metric_fact("psnr_frame", "better") == "higher"
+    assert all(base.metric_fact(metric, "unit") for metric in catalogue.metrics())
