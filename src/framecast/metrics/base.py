@@ -2,16 +2,58 @@
 
 Every convention of the literature has its own id, because the same words (MSE, PSNR, SSIM) name incomparable numbers.
 A metric is a class with an ``id``, which is the name in ``params.yaml`` and in every table.
+
+Axes: B sequences, K horizon steps, then the frame, (C,) or (C, H, W). n = C·H·W.
 """
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Literal, TypeVar
 
+import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
+
+T = TypeVar("T")
+
+
+@dataclass
+class Pair:
+    """A batch of forecasts, unclipped as the model gave them, beside their targets in [0, 1]: (B, K, *frame) float32.
+
+    Several ids read the same derived images; each is computed once per batch. The target needs no clipping.
+    """
+
+    forecast: Float[Tensor, "b k *frame"]
+    target: Float[Tensor, "b k *frame"]
+    _shared: dict[Callable[["Pair"], Any], Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def clipped(self) -> "Pair":
+        """Forecasts limited to [0, 1]."""
+        return Pair(self.forecast.clamp(0, 1), self.target)
+
+    @cached_property
+    def rounded(self) -> "Pair":
+        """Grey levels 0..255 of the clipped pair, rounded half to even (SRVP), as float32."""
+        return Pair(*((image * 255).round() for image in (self.clipped.forecast, self.clipped.target)))
+
+    @cached_property
+    def truncated(self) -> "Pair":
+        """Grey levels 0..255 of the clipped pair, rounded down as a cast to uint8 does (PredRNN), as float32."""
+        return Pair(*((image * 255).floor() for image in (self.clipped.forecast, self.clipped.target)))
+
+    def shared(self, compute: Callable[["Pair"], T]) -> T:
+        """``compute(self)``, evaluated for the first metric that asks and remembered for the others."""
+        if compute not in self._shared:
+            self._shared[compute] = compute(self)
+        return self._shared[compute]
 
 
 class Metric(ABC):
-    """Accumulates (B, K, *frame) batches of forecasts and targets in [0, 1]; yields (K,) float64.
+    """Accumulates pairs; yields one float64 per horizon step.
 
     ``better`` says which way is an improvement; ``unit`` is the axis label. Metrics whose module has
     ``FRAMES = "video"`` are skipped on series.
@@ -26,13 +68,40 @@ class Metric(ABC):
         self.frame_shape = frame_shape
 
     @abstractmethod
-    def update(self, forecast: Tensor, target: Tensor) -> None:
-        """Add a batch: forecast (unclipped, as the model gave it) and target, (B, K, *frame) float32."""
+    def update(self, pair: Pair) -> None:
+        """Add a batch."""
 
     @abstractmethod
-    def result(self) -> Tensor:
-        """The metric at each horizon step, (K,) float64."""
+    def result(self) -> Float64[Tensor, " k"]:
+        """The metric at each horizon step; NaN where it is not defined."""
 
-    def overall(self) -> float:
+    def overall(self, per_step: Float64[Tensor, " k"]) -> float:
         """One number for the table: the mean over horizon steps unless the convention says otherwise."""
-        return float(self.result().mean())
+        return float(per_step.mean())
+
+    def note(self) -> str:
+        """What a reader of the number has to know about this test set; empty when nothing."""
+        return ""
+
+
+class FrameMean(Metric):
+    """A metric that has a value for every single frame; its score is the mean over the test sequences."""
+
+    def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:
+        super().__init__(horizon, frame_shape)
+        self.total = torch.zeros(horizon, dtype=torch.float64)
+        self.count = 0
+
+    @abstractmethod
+    def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
+        """The metric of each frame."""
+
+    def update(self, pair: Pair) -> None:
+        """Add the frames' values to the running sum."""
+        values = self.values(pair).cpu()
+        self.total += values.sum(0)
+        self.count += len(values)
+
+    def result(self) -> Float64[Tensor, " k"]:
+        """Mean over the sequences seen."""
+        return self.total / self.count

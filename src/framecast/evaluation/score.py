@@ -1,0 +1,124 @@
+"""Scores of one forecaster on one test split: every metric id per horizon step, in one pass over the batches.
+
+Memory does not grow with the test split except for ``Scores.sequences``, which the paired bootstrap needs: N · K
+float32, 0.4 MB for 10 000 sequences of 10 steps.
+"""
+
+import importlib
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from framecast import catalogue
+from framecast.errors import UserError
+from framecast.metrics.base import FrameMean, Metric, Pair
+
+#: Values of forecast per piece on the CPU (8 MB): large enough to reuse buffers, small enough for any batch size.
+PIECE = 2**21
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metric id → value at steps 1..K, and overall; the primary metric per test sequence and step, (N, K)."""
+
+    per_step: dict[str, list[float]]
+    overall: dict[str, float]
+    sequences: np.ndarray
+    notes: dict[str, str]  #: metric id → what a reader of the number has to know
+
+
+def create(metric_id: str, horizon: int, frame_shape: tuple[int, ...]) -> Metric:
+    """A fresh accumulator for a metric id.
+
+    Raises UserError naming the allowed ids.
+    """
+    module, name = catalogue.metrics()[_known(metric_id)]
+    return getattr(importlib.import_module(f"framecast.metrics.{module}"), name)(horizon, frame_shape)
+
+
+def applicable(metric_ids: Sequence[str], frames: str) -> list[str]:
+    """The ids defined for ``series`` or ``video``, in the given order, each once: series have no PSNR, SSIM, frame sum.
+
+    Raises UserError naming the allowed ids.
+    """
+    modules = {metric: catalogue.metrics()[_known(metric)][0] for metric in metric_ids}
+    return [metric for metric, module in modules.items() if catalogue.frames("metrics", module) in ("any", frames)]
+
+
+def _known(metric_id: str) -> str:
+    if metric_id not in catalogue.metrics():
+        allowed = ", ".join(sorted(catalogue.metrics()))
+        raise UserError(f"evaluation.metrics: there is no metric {metric_id!r}; there are {allowed}")
+    return metric_id
+
+
+def score(
+    batches: Iterable[tuple[Tensor, Tensor]],
+    metric_ids: Sequence[str],
+    *,
+    horizon: int,
+    frame_shape: tuple[int, ...],
+    primary: str = "mse_pix01",
+) -> Scores:
+    """Score (forecast, target) batches, both (B, K, *frame), targets in [0, 1]. Ids clip forecasts where they say so.
+
+    Raises UserError for an unknown id, a primary metric without a value per sequence, a forecast of the wrong shape or
+    with NaN or infinity in it, and when there is no batch.
+    """
+    primary_metric = create(primary, horizon, frame_shape)
+    if not isinstance(primary_metric, FrameMean) or type(primary_metric).result is not FrameMean.result:
+        raise UserError(f"evaluation.primary: {primary} has no value per test sequence; choose for instance mse_pix01")
+    metrics = {metric: create(metric, horizon, frame_shape) for metric in metric_ids}
+    sequences = []
+    for pair in _pieces(batches, (horizon, *frame_shape)):
+        for metric in metrics.values():
+            metric.update(pair)
+        sequences.append(primary_metric.values(pair).float().cpu().numpy())
+    if not sequences:
+        raise UserError("there is nothing to score: the test split has no sequence")
+
+    per_step = {identifier: metric.result() for identifier, metric in metrics.items()}
+    return Scores(
+        per_step={identifier: values.tolist() for identifier, values in per_step.items()},
+        overall={identifier: metrics[identifier].overall(values) for identifier, values in per_step.items()},
+        sequences=np.concatenate(sequences),
+        notes={identifier: metric.note() for identifier, metric in metrics.items() if metric.note()},
+    )
+
+
+def _pieces(batches: Iterable[tuple[Tensor, Tensor]], shape: tuple[int, ...]) -> Iterator[Pair]:
+    """Check each batch and cut it into pairs small enough for the derived images not to fill memory."""
+    rows = max(1, PIECE // math.prod(shape))
+    seen = 0
+    for forecast, target in batches:
+        for name, video in (("forecast", forecast), ("target", target)):
+            if tuple(video.shape[1:]) != shape or len(video) != len(target):
+                raise UserError(f"{name} has shape {tuple(video.shape)}; expected {(len(target), *shape)}")
+        if not torch.isfinite(forecast).all():
+            raise UserError(_not_finite(forecast, seen))
+        seen += len(target)
+        pieces = zip(forecast.float().split(rows), target.float().split(rows), strict=True)
+        yield from (Pair(*piece) for piece in pieces)
+
+
+def _not_finite(forecast: Tensor, seen: int) -> str:
+    bad = (~torch.isfinite(forecast)).flatten(2).any(-1).nonzero()
+    sequence, step = bad[0].tolist()
+    return (
+        f"forecast of test sequence {seen + sequence} is NaN or infinite at horizon step {step + 1}; "
+        "the model has diverged, train it again with a lower learning rate"
+    )
+
+
+def write_scores_csv(path: Path, scores: Scores) -> None:
+    """Columns ``metric,step,value``: steps 1..K, then ``all``, of each metric in turn. Floats in full; nan is n/a."""
+    lines = ["metric,step,value"]
+    for metric, values in scores.per_step.items():
+        lines += [f"{metric},{step},{value!r}" for step, value in enumerate(values, start=1)]
+        lines.append(f"{metric},all,{scores.overall[metric]!r}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

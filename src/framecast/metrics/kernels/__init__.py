@@ -1,0 +1,1 @@
+"""What several metrics share: squared errors, decibels and window sums."""

@@ -1,0 +1,261 @@
+"""Every metric id against a second implementation, and the conversions that the literature needs."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from framecast import catalogue
+from framecast.errors import UserError
+from framecast.evaluation.score import create, score
+from framecast.metrics.base import Pair
+from framecast.metrics.kernels import windows
+from framecast.metrics.kernels.errors import decibels
+from framecast.metrics.srvp import MsePix255U8, SsimSrvp
+
+HORIZON, SHAPE = 3, (2, 20, 26)
+
+Frame = np.ndarray  # (C, H, W) float64
+
+
+def blurred(count: int, seed: int, shape: tuple[int, ...] = SHAPE) -> Tensor:
+    """Smooth random videos in [0, 1] with black areas, (N, K, C, H, W): flat regions are where SSIM is delicate."""
+    noise = torch.rand(count * HORIZON, *shape, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.nn.functional.avg_pool2d(noise, 5, stride=1, padding=2) * 3 - 1
+    return smooth.clamp(0, 1).unflatten(0, (count, HORIZON))
+
+
+@pytest.fixture(scope="module")
+def videos() -> tuple[Tensor, Tensor]:
+    """Nine forecasts, partly outside [0, 1], and targets that are grey levels."""
+    target = (blurred(9, seed=1) * 255).round() / 255
+    return target + 0.3 * (blurred(9, seed=2) - 0.4), target
+
+
+def scored(metric: str, forecast: Tensor, target: Tensor, batch: int | None = None) -> Tensor:
+    pieces = zip(forecast.split(batch or len(forecast)), target.split(batch or len(target)), strict=True)
+    result = score(pieces, [metric], horizon=forecast.shape[1], frame_shape=tuple(forecast.shape[2:]))
+    return torch.tensor(result.per_step[metric], dtype=torch.float64)
+
+
+def truncated(frame: Frame) -> np.ndarray:
+    return (frame.astype(np.float32) * 255).astype(np.uint8)
+
+
+def ssim(p: np.ndarray, y: np.ndarray, **settings: object) -> float:
+    return float(structural_similarity(p, y, channel_axis=0, **settings))
+
+
+def wrapped(p: Frame, y: Frame) -> float:
+    """SimVP's PSNR: neither the difference nor its square leaves uint8."""
+    return 10 * np.log10(255**2 / np.mean((truncated(p) - truncated(y)) ** 2))
+
+
+GAUSS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+#: id → its value for one frame by scikit-image or NumPy, given clipped forecast and target.
+PER_FRAME: dict[str, Callable[[Frame, Frame], float]] = {
+    "mse_sum01": lambda p, y: mean_squared_error(p, y) * p.size,
+    "mae_sum01": lambda p, y: np.abs(p - y).sum(),
+    "mse_pix255u8": lambda p, y: mean_squared_error(
+        np.rint(p * 255).astype(np.uint8), np.rint(y * 255).astype(np.uint8)
+    ),
+    "psnr_frame": lambda p, y: peak_signal_noise_ratio(y, p, data_range=1.0),
+    "psnr_frame_u8": lambda p, y: peak_signal_noise_ratio(truncated(y), truncated(p)),
+    "psnr_channel": lambda p, y: np.mean(
+        [peak_signal_noise_ratio(b, a, data_range=1.0) for a, b in zip(p, y, strict=True)]
+    ),
+    "psnr_wrap_u8": wrapped,
+    "ssim_u8": lambda p, y: ssim(truncated(p), truncated(y)),
+    "ssim_f1": lambda p, y: ssim(p, y, data_range=1.0),
+    "ssim_f2": lambda p, y: ssim(p, y, data_range=2.0),
+    "ssim_gauss": lambda p, y: ssim(p, y, **GAUSS),
+}
+#: As above for ids that take the forecast as the model gave it.
+PER_FRAME_RAW: dict[str, Callable[[Frame, Frame], float]] = {
+    "mse_pix01": mean_squared_error,
+    "mse_sum01_raw": lambda p, y: mean_squared_error(p, y) * p.size,
+    "mse_hw01": lambda p, y: mean_squared_error(p, y) * p[0].size,
+    "mae_pix01": lambda p, y: np.abs(p - y).mean(),
+    "mae_sum01_raw": lambda p, y: np.abs(p - y).sum(),
+}
+#: Ids that are no mean over frames; each has its own test.
+WHOLE_SET = {"psnr_of_mean", "psnr_srvp", "ssim_srvp"}
+
+
+def test_every_id_has_a_second_implementation():
+    assert set(catalogue.metrics()) == set(PER_FRAME) | set(PER_FRAME_RAW) | WHOLE_SET
+
+
+@pytest.mark.parametrize("metric", [*PER_FRAME, *PER_FRAME_RAW])
+def test_equals_a_loop_over_frames(metric: str, videos: tuple[Tensor, Tensor]):
+    forecast, target = videos
+    p, y = forecast.double().numpy(), target.double().numpy()
+    if metric in PER_FRAME:
+        p = p.clip(0, 1)
+    function = (PER_FRAME | PER_FRAME_RAW)[metric]
+    expected = [np.mean([function(p[i, k], y[i, k]) for i in range(len(p))]) for k in range(HORIZON)]
+    np.testing.assert_allclose(scored(metric, forecast, target), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_ssim_of_many_tiles_equals_one(monkeypatch: pytest.MonkeyPatch, videos: tuple[Tensor, Tensor]):
+    whole = scored("ssim_f1", *videos)
+    monkeypatch.setattr(windows, "TILE", 4 * 20 * 26)
+    torch.testing.assert_close(scored("ssim_f1", *videos), whole, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("metric", sorted(catalogue.metrics()))
+def test_the_split_into_batches_does_not_matter(metric: str, videos: tuple[Tensor, Tensor]):
+    whole = scored(metric, *videos)
+    for batch in (1, 4):
+        torch.testing.assert_close(scored(metric, *videos, batch=batch), whole, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("metric", sorted(catalogue.metrics()))
+def test_equality_is_the_best_value(metric: str, videos: tuple[Tensor, Tensor]):
+    target = videos[1]
+    family = metric.split("_")[0]
+    best = {"mse": 0.0, "mae": 0.0, "psnr": 100.0, "ssim": 1.0}[family]
+    torch.testing.assert_close(scored(metric, target, target), torch.full((HORIZON,), best, dtype=torch.float64))
+    module, name = catalogue.metrics()[metric]
+    better = getattr(__import__(f"framecast.metrics.{module}", fromlist=[name]), name).better
+    assert better == ("lower" if best == 0.0 else "higher")
+
+
+# --- conventions and their conversions (reference §5, oracles 4 to 6) --------------------------------
+
+
+def test_sums_and_grey_levels_follow_from_the_pixel_mean(videos: tuple[Tensor, Tensor]):
+    forecast, target = videos[0].clamp(0, 1), videos[1]
+    pixel = scored("mse_pix01", forecast, target)
+    assert pixel.min() > 1e-3
+    torch.testing.assert_close(scored("mse_sum01", forecast, target), pixel * 2 * 20 * 26)
+    torch.testing.assert_close(scored("mse_sum01_raw", forecast, target), pixel * 2 * 20 * 26)
+    torch.testing.assert_close(scored("mse_pix255u8", forecast, target), pixel * 65025, rtol=0.005, atol=0)
+
+
+#: SRVP's file of Moving MNIST, per horizon, and the ranges of the forecasts that its PSNRs imply.
+SRVP_MSE = [433.37, 557.08, 694.81, 805.07, 914.45, 1013.08, 1109.81, 1195.32, 1276.97, 1350.24]
+SRVP_PSNR = [21.76, 20.67, 19.68, 19.04, 18.49, 18.01, 17.61, 17.25, 16.97, 16.69]
+SRVP_SSIM = [0.8917, 0.8567, 0.8204, 0.7902, 0.7587, 0.7277, 0.6976, 0.6697, 0.6427, 0.6185]
+SRVP_RANGE = [255, 255, 254, 254, 254, 253, 253, 252, 252, 251]
+
+
+def test_srvps_rows_average_to_its_table():
+    mse, peak, ssim_rows = (torch.tensor(row, dtype=torch.float64) for row in (SRVP_MSE, SRVP_RANGE, SRVP_SSIM))
+    psnr = decibels(mse, peak)
+    assert psnr.tolist() == pytest.approx(SRVP_PSNR, abs=0.006)
+    shape = (1, 64, 64)
+    assert create("mse_pix255u8", 10, shape).overall(mse) == pytest.approx(935.02, abs=0.005)
+    assert create("psnr_srvp", 10, shape).overall(psnr) == pytest.approx(18.616, abs=0.0005)
+    assert create("ssim_srvp", 10, shape).overall(ssim_rows) == pytest.approx(0.7474, abs=0.00005)
+    # A peak of 255 throughout, the plain reading of "PSNR", is off by more than the printed digits.
+    assert create("psnr_srvp", 10, shape).overall(decibels(mse, 255.0)) == pytest.approx(18.674, abs=0.0005)
+
+
+def test_psnr_of_frames_is_at_least_that_of_their_mean(videos: tuple[Tensor, Tensor]):
+    forecast, target = videos[0].clamp(0, 1), videos[1]
+    assert (scored("psnr_frame", forecast, target) > scored("psnr_of_mean", forecast, target)).all()
+
+
+def test_psnr_of_mean_averages_before_the_logarithm(videos: tuple[Tensor, Tensor]):
+    forecast, target = videos
+    scores = score([(forecast, target)], ["psnr_of_mean"], horizon=HORIZON, frame_shape=SHAPE)
+    error = (forecast - target).double().square().mean()
+    assert scores.overall["psnr_of_mean"] == pytest.approx(float(-10 * error.log10()), rel=1e-6)
+
+
+def test_perfect_frames_count_as_100_db_and_are_counted(videos: tuple[Tensor, Tensor]):
+    forecast, target = videos[0].clone(), videos[1]
+    forecast[:2, 1] = target[:2, 1]
+    scores = score([(forecast, target)], ["psnr_frame"], horizon=HORIZON, frame_shape=SHAPE)
+    others = scored("psnr_frame", forecast[2:], target[2:])
+    assert scores.per_step["psnr_frame"][1] == pytest.approx((200 + 7 * float(others[1])) / 9)
+    assert scores.notes == {"psnr_frame": "2 perfect frames count as 100 dB"}
+
+
+def test_wrap_around_hides_an_error_of_16_levels_and_flatters_the_rest():
+    target = torch.zeros(1, 1, 1, 32, 32)
+    assert float(scored("psnr_wrap_u8", target + 16.5 / 255, target)) == 100.0
+    half = torch.rand(1, 1, 1, 32, 32, generator=torch.Generator().manual_seed(0)) * (torch.arange(32) % 4 == 0) * 0.7
+    true, flattered = float(scored("psnr_frame_u8", half, target)), float(scored("psnr_wrap_u8", half, target))
+    assert true == pytest.approx(13.9, abs=0.5)
+    assert flattered > 31
+
+
+# --- SRVP's whole-set metrics --------------------------------------------------------------------------
+
+
+def test_srvp_peak_is_the_range_of_the_forecasts(videos: tuple[Tensor, Tensor]):
+    forecast, target = videos[0].clamp(0.1, 0.8), videos[1]
+    grey = (forecast * 255).round()
+    error = (grey - (target * 255).round()).double().square().mean((0, 2, 3, 4))
+    peak = (grey.amax((0, 2, 3, 4)) - grey.amin((0, 2, 3, 4))).double()
+    torch.testing.assert_close(scored("psnr_srvp", forecast, target), 10 * torch.log10(peak**2 / error))
+    scores = score([(forecast, target)], ["psnr_srvp"], horizon=HORIZON, frame_shape=SHAPE)
+    assert scores.notes["psnr_srvp"] == f"forecasts span {peak.min():g} to {peak.max():g} of 255 grey levels"
+
+
+def direct_ssim_3d(forecast: Tensor, target: Tensor, step: int) -> float:
+    """scikit-image on the whole (sample, row, column) stack, a channel at a time: SRVP's own call."""
+    p, y = ((video[:, step].numpy().clip(0, 1) * 255).round().astype(np.uint8) for video in (forecast, target))
+    span = int(p.max()) - int(p.min())
+    return np.mean([structural_similarity(p[:, c], y[:, c], data_range=span, win_size=7) for c in range(p.shape[1])])
+
+
+def test_ssim_srvp_in_slabs_equals_the_whole_stack(monkeypatch: pytest.MonkeyPatch):
+    target, forecast = blurred(25, seed=3), blurred(25, seed=4).clamp(0, 0.9)
+    monkeypatch.setattr("framecast.metrics.srvp.SLAB", 8 * 2 * 20 * 26)
+    expected = [direct_ssim_3d(forecast, target, step) for step in range(HORIZON)]
+    np.testing.assert_allclose(scored("ssim_srvp", forecast, target, batch=4), expected, rtol=1e-9)
+
+
+def test_only_ssim_srvp_depends_on_the_order_of_samples(videos: tuple[Tensor, Tensor]):
+    order = torch.randperm(9, generator=torch.Generator().manual_seed(0))
+    mixed = [video[order] for video in videos]
+    torch.testing.assert_close(scored("ssim_f1", *mixed), scored("ssim_f1", *videos))
+    assert (scored("ssim_srvp", *mixed) - scored("ssim_srvp", *videos)).abs().max() > 1e-3
+
+
+def test_srvp_metrics_are_not_defined_for_constant_forecasts_or_few_samples(videos: tuple[Tensor, Tensor]):
+    ids = ["psnr_srvp", "ssim_srvp"]
+    scores = score([(torch.zeros_like(videos[1]), videos[1])], ids, horizon=HORIZON, frame_shape=SHAPE)
+    assert all(np.isnan(value) for metric in ids for value in [*scores.per_step[metric], scores.overall[metric]])
+    assert set(scores.notes.values()) == {"not defined at 3 steps whose forecasts are constant"}
+    assert scored("ssim_srvp", videos[0][:6], videos[1][:6]).isnan().all()
+    assert not scored("ssim_srvp", videos[0][:7], videos[1][:7]).isnan().any()
+
+
+def test_ssim_srvp_keeps_no_frame_in_memory(videos: tuple[Tensor, Tensor]):
+    metric = SsimSrvp(HORIZON, SHAPE)
+    sizes = set()
+    for _ in range(5):
+        metric.update(Pair(*videos))
+        sizes.add(sum(value.numel() for value in vars(metric).values() if isinstance(value, Tensor)))
+    assert sizes == {0}
+    assert metric.spool.tell() == 5 * 9 * 2 * HORIZON * 2 * 20 * 26
+
+
+def test_ssim_srvp_names_the_folder_that_is_full(monkeypatch: pytest.MonkeyPatch, videos: tuple[Tensor, Tensor]):
+    metric = SsimSrvp(HORIZON, SHAPE)
+    metric.spool.close()
+    with open("/dev/full", "wb") as full:
+        monkeypatch.setattr(metric, "spool", full)
+        with pytest.raises(UserError, match=r"cannot keep 9 test sequences in .*TMPDIR"):
+            metric.update(Pair(*videos))
+        monkeypatch.undo()
+
+
+def test_frames_smaller_than_the_window_are_refused():
+    with pytest.raises(UserError, match=r"ssim_gauss needs frames of at least 11×11 pixels, this data set has 8×16"):
+        create("ssim_gauss", 3, (1, 8, 16))
+
+
+def test_accumulators_do_not_grow_with_the_test_set(videos: tuple[Tensor, Tensor]):
+    metric = MsePix255U8(HORIZON, SHAPE)
+    for _ in range(5):
+        metric.update(Pair(*videos))
+    assert metric.total.shape == (HORIZON,)
+    assert metric.count == 45
