@@ -53,25 +53,31 @@ def test_published_curves_average_to_the_corrected_value(dataset):
     ],
 )
 def test_verdict_on_published_data_and_scale(mean, sd, word):
-    found = published.verdict(mean, sd, 1e-2, scale="paper", source="official")
+    found = published.verdict(mean, sd, 1e-2)
     assert found == published.Verdict(word)
 
 
 def test_verdict_knows_which_way_is_better():
-    assert published.verdict(30.0, 0.1, 20.0, scale="paper", source="generated", better="higher").word == "better"
+    assert published.verdict(30.0, 0.1, 20.0, better="higher").word == "better"
 
 
 @pytest.mark.parametrize(
-    ("scale", "source", "reasons"),
+    ("facts", "reasons"),
     [
-        ("laptop", "generated", ("reduced scale",)),
-        ("laptop", "bundled", ("reduced scale", "bundled data")),
-        ("paper", "stand-in", ("stand-in data",)),
+        ({}, ()),
+        ({"scale": "laptop"}, ("reduced scale",)),
+        ({"scale": "laptop", "source": "bundled"}, ("reduced scale", "bundled data")),
+        ({"source": "stand-in"}, ("stand-in data",)),
+        ({"horizon": 20}, ("10→10 steps published",)),
+        ({"causal": "leaky"}, ("leaky",)),
     ],
 )
-def test_a_number_made_otherwise_is_not_compared_even_when_equal(scale, source, reasons):
-    found = published.verdict(1e-2, 0.0, 1e-2, scale=scale, source=source)
-    assert found == published.Verdict("not comparable", reasons)
+def test_a_number_made_otherwise_is_not_compared_even_when_equal(facts, reasons):
+    table = published.load_all()[0].tables[1]
+    score = {"scale": "paper", "source": "official", "context": 10, "horizon": 10, "causal": "causal", **facts}
+    assert published.obstacles(table, score) == reasons
+    found = published.verdict(1e-2, 0.0, 1e-2, reasons=reasons)
+    assert found == published.Verdict("not comparable" if reasons else "reproduced", reasons)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def test_at_reduced_scale_nothing_is_compared(page):
 
 
 def test_at_published_scale_generated_data_is_compared_and_bundled_is_not(tmp_path):
-    grid = tables.grid(results_fixture.fabricate(tmp_path, scale="paper"), STUDIES["sequence_depth"], "paper")
+    grid = tables.grid(results_fixture.fabricate(tmp_path, scale="paper"), STUDIES["sequence_depth"])
     verdicts = {
         column.dataset: {row.entries[index].verdict.word for row in grid.rows if row.kind == "trained"}
         for index, column in enumerate(grid.columns)
@@ -150,7 +150,7 @@ def test_at_published_scale_generated_data_is_compared_and_bundled_is_not(tmp_pa
 
 
 def test_the_best_reachable_score_is_zero_on_sines_and_least_squares_on_noise(results):
-    grid = tables.grid(results, STUDIES["sequence_depth"], "laptop")
+    grid = tables.grid(results, STUDIES["sequence_depth"])
     floor = dict(zip([column.dataset for column in grid.columns], grid.rows[-1].entries, strict=True))
     assert floor["generated_sins"].score.mean.text == "0"
     assert floor["generated_noise"].score.mean.data["model"] == "least_squares"

@@ -7,7 +7,7 @@ never a network. ``FRAMES`` says which datasets it suits, ``CAPTION`` what it sh
 
 import ast
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ import pandas as pd
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from safetensors.numpy import load_file
 
 from framecast import artifacts, catalogue, published
@@ -207,7 +208,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, MUTED, PALE, FAINT = "#1c1f24", "#6b7280", "#aab1bd", "#d5d9e0"
 LOG_RANGE = 20  #: values further apart than this factor are drawn on a logarithmic axis
 
-STYLE: Mapping[str, Any] = {
+STYLE: Any = {
     "figure.facecolor": "white",
     "font.family": "DejaVu Sans",  # comes with matplotlib, so text has the same size on every machine
     "font.size": 9,
@@ -239,7 +240,7 @@ def svg(name: str, results: Results, dataset: str) -> bytes:
 
     A dataset without a single score gives a figure that says so.
     """
-    with rc_context(dict(STYLE)):
+    with rc_context(STYLE):
         draw = catalogue.load("figures", name) if results.scored(dataset) else _not_run
         buffer = io.BytesIO()
         draw(results, dataset).savefig(buffer, format="svg", metadata={"Date": None, "Creator": "framecast"})
@@ -329,6 +330,11 @@ def draw_floor(axes: Axes, results: Results, dataset: str, metric: str) -> list[
         return [(bottom, f"best reachable: {known.value:g} ↓", INK)]
     axes.axhline(known.value, color=INK, linestyle=":", linewidth=1.2)
     return [(known.value, f"best reachable: {known.value:g}", INK)]
+
+
+def whole_steps(axes: Axes) -> None:
+    """Ticks of the x axis at whole steps only."""
+    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
 
 
 def fit_scale(axes: Axes, values: Iterable[float]) -> None:

@@ -77,9 +77,10 @@ def _family(axes: Axes, results: Results, dataset: str, metric: str, members: li
     seeds: list[float] = []
     for system in members:
         values = results.values(dataset, system, metric)
-        axes.plot([system.depth] * len(values), values, ".", color=ink, alpha=0.45, markersize=6)
+        depth = system.depth or 0
+        axes.plot([depth] * len(values), values, ".", color=ink, alpha=0.45, markersize=6)
         seeds += values.tolist()
-        depths.append(system.depth)
+        depths.append(depth)
         means.append(float(values.mean()))
         bars.append(float(values.std(ddof=1)) if len(values) > 1 else 0.0)
     axes.errorbar(depths, means, yerr=bars, color=ink, marker="o", markersize=6, capsize=3, linewidth=1.2)

@@ -1,5 +1,6 @@
 """Error at each forecast step, beside baselines, floor and literature (Figures 5 and 10 of the thesis)."""
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -18,6 +19,7 @@ from framecast.figures.base import (
     metric_fact,
     reference_name,
     short,
+    whole_steps,
 )
 
 FRAMES = "any"
@@ -48,10 +50,10 @@ def error_vs_horizon(results: Results, dataset: str) -> Figure:
         axes.plot(curve["step"], curve["mean"], color=MUTED, linestyle=(0, (4, 2)), linewidth=1.1)
         labels.append((curve["mean"].iloc[-1], reference_name(results, dataset, metric, baseline), MUTED))
     labels += [_system(axes, results, dataset, metric, systems, system) for system in systems]
-    fit_scale(axes, [value for line in axes.lines for value in line.get_ydata()])
+    fit_scale(axes, np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines]).tolist())
     labels += draw_floor(axes, results, dataset, metric)
     axes.set(xlabel="forecast step", ylabel=metric_fact(metric, "unit"))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    whole_steps(axes)
     label_ends(axes, labels)
     return figure
 
@@ -71,10 +73,10 @@ def _literature(axes: Axes, results: Results, dataset: str, metric: str) -> list
     labels = []
     for system in results.systems(dataset):
         found = results.literature(dataset, system, metric)
-        if found is None or not found[1].curve:
-            continue
         score = results.scored(dataset, system)[0].score
-        comparable = not published.obstacles(scale=score["scale"], source=score["source"])
+        if found is None or not found[1].curve or found[0].horizon != score["horizon"]:
+            continue
+        comparable = not published.obstacles(found[0], score)
         steps, values = zip(*sorted(found[1].curve.items()), strict=True)
         # A line only where every step is published: between two known ends it would be our invention.
         line = "-" if len(steps) == steps[-1] else ""

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from framecast.figures.base import Results, colour, fit_scale, label_ends, short
+from framecast.figures.base import Results, colour, fit_scale, label_ends, short, whole_steps
 
 FRAMES = "any"
 CAPTION = (
@@ -36,6 +36,7 @@ def training_curves(results: Results, dataset: str) -> Figure:
         ends.setdefault(short(systems, cell.system), (ink, []))[1].append(float(rows["loss"].iloc[-1]))
     for split, axes in panels.items():
         axes.set(title=f"{split} loss", xlabel="training step")
+        whole_steps(axes)
     panels["train"].set_ylabel("loss that is minimised")
     fit_scale(panels["train"], losses)
     label_ends(panels["validation"], [(float(np.mean(last)), name, ink) for name, (ink, last) in ends.items()])

@@ -5,10 +5,11 @@ author's own stored results say; where the table is right the two agree. Ours ar
 metric id, and always with the corrected reading.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
 from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
@@ -50,6 +51,8 @@ class Table(_Strict):
     loss: str
     metric: str
     better: Better
+    context: PositiveInt
+    horizon: PositiveInt
     protocol: str
     note: str
     values: tuple[Value, ...]
@@ -127,22 +130,32 @@ def load(path: Path) -> Source:
         raise UserError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from None
 
 
-def obstacles(*, scale: str, source: str) -> tuple[str, ...]:
-    """Why our numbers cannot be set against the literature: a reduced scale, data that is not the published one."""
-    return ("reduced scale",) * (scale != "paper") + ((FOREIGN_DATA[source],) if source in FOREIGN_DATA else ())
+def obstacles(table: Table, score: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why a score of ours cannot be set against a published one, by the facts in its ``score.json``.
+
+    A reduced scale, data that is not the published one, other lengths, or a model that sees what it must forecast.
+    """
+    ours, theirs = (score["context"], score["horizon"]), (table.context, table.horizon)
+    reasons = {
+        "reduced scale": score["scale"] != "paper",
+        FOREIGN_DATA.get(score["source"], ""): score["source"] in FOREIGN_DATA,
+        f"{theirs[0]}→{theirs[1]} steps published": ours != theirs,
+        "leaky": score["causal"] != "causal",
+    }
+    return tuple(reason for reason, holds in reasons.items() if holds)
 
 
 def verdict(
-    mean: float, sd: float | None, published: float, *, scale: str, source: str, better: Better = "lower"
+    mean: float, sd: float | None, published: float, *, reasons: tuple[str, ...] = (), better: Better = "lower"
 ) -> Verdict:
     """Set our mean (± sd over seeds) against a published value of the same metric.
 
-    Where there are ``obstacles``, nothing is said. Otherwise *reproduced* means
+    Where there are ``reasons`` against it (``obstacles``), nothing is said. Otherwise *reproduced* means
     |mean − published| ≤ max(2·sd, 0.05·published): within the 95 % spread of our seeds, or within 5 %, which is how far
     two evaluations of one and the same published network lie apart. Beyond that it is *better* or *worse*. With one
     seed (``sd`` None) only the 5 % counts.
     """
-    if reasons := obstacles(scale=scale, source=source):
+    if reasons:
         return Verdict("not comparable", reasons)
     if abs(mean - published) <= max(2 * (sd or 0.0), RELATIVE_TOLERANCE * abs(published)):
         return Verdict("reproduced")

@@ -88,7 +88,7 @@ def render(results: Results, figures: Mapping[tuple[str, str], Path], studies: M
         keep_trailing_newline=True,
     )
     style, script = (_source(environment, name) for name in ("report.css", "report.js"))
-    parts = list(_studies(results, figures, studies, scale))
+    parts = list(_studies(results, figures, studies))
     shown = [dataset for part in parts for dataset in part.datasets]
     return environment.get_template("report.html.j2").render(
         style=style,
@@ -111,7 +111,7 @@ def _source(environment: Environment, name: str) -> str:
 
 
 def _studies(
-    results: Results, figures: Mapping[tuple[str, str], Path], studies: Mapping[str, Study], scale: str
+    results: Results, figures: Mapping[tuple[str, str], Path], studies: Mapping[str, Study]
 ) -> Iterator[StudyPart]:
     told: set[str] = set()
     for name, study in studies.items():
@@ -121,7 +121,7 @@ def _studies(
         yield StudyPart(
             name=name,
             title=study.title or name.replace("_", " ").capitalize(),
-            grid=tables.grid(results, study, scale),
+            grid=tables.grid(results, study),
             datasets=[_dataset(results, figures, dataset) for dataset in new],
             missing=tuple(dataset for dataset in study.datasets if dataset not in run),
         )

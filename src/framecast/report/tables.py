@@ -183,13 +183,13 @@ def _data(dataset: str, system: System, metric: str) -> dict[str, str]:
 # --- grid tables ----------------------------------------------------------------------------------
 
 
-def grid(results: Results, study: Study, scale: str) -> Grid:
+def grid(results: Results, study: Study) -> Grid:
     """The grid table of a study: its whole product, whether run or not, then baselines and best reachable scores."""
     systems = [System(model, loss, depth) for model in study.models for loss in study.losses for depth in study.depths]
     columns = tuple(_column(results, dataset, systems) for dataset in study.datasets if results.scored(dataset))
     baselines = sorted({system for column in columns for system in results.baselines(column.dataset)}, key=str)
-    rows = [_row(results, columns, system, short(systems, system), scale) for system in systems]
-    rows += [_row(results, columns, system, system.model, scale) for system in baselines]
+    rows = [_row(results, columns, system, short(systems, system)) for system in systems]
+    rows += [_row(results, columns, system, system.model) for system in baselines]
     floors = [_floor(results, column) for column in columns]
     if any(entry.score for entry in floors):
         rows.append(Row("best reachable", "floor", tuple(floors)))
@@ -206,32 +206,37 @@ def _column(results: Results, dataset: str, systems: Sequence[System]) -> Column
     return Column(dataset, metric, power if power < -1 or power > 3 else 0, bool(quoted))
 
 
-def _row(results: Results, columns: Sequence[Column], system: System, label: str, scale: str) -> Row:
-    entries = tuple(_entry(results, column, system, scale) for column in columns)
+def _row(results: Results, columns: Sequence[Column], system: System, label: str) -> Row:
+    entries = tuple(_entry(results, column, system) for column in columns)
     return Row(label, "trained" if system.loss else "baseline", entries)
 
 
-def _entry(results: Results, column: Column, system: System, scale: str) -> Entry:
+def _entry(results: Results, column: Column, system: System) -> Entry:
     ours = score(results, column.dataset, system, column.metric, column.power)
     found = results.literature(column.dataset, system, column.metric)
     if found is None:
         return Entry(ours)
     table, value = found
     spread = results.spread(column.dataset, system, column.metric)
-    verdict = spread and published.verdict(
-        spread.mean,
-        spread.sd,
-        value.corrected,
-        scale=scale,
-        source=results.scored(column.dataset, system)[0].score["source"],
-        better=table.better,
-    )
+    verdict = _verdict(results, column.dataset, system, spread, table, value) if spread else None
     data = _data(column.dataset, system, column.metric)
     printed, corrected = (
         Number(significant(number, column.power), {**data, "statistic": reading, "value": repr(number)})
         for reading, number in (("printed", value.printed), ("corrected", value.corrected))
     )
     return Entry(ours, printed, corrected, verdict)
+
+
+def _verdict(
+    results: Results,
+    dataset: str,
+    system: System,
+    spread: Spread,
+    table: published.Table,
+    value: published.Value,
+) -> published.Verdict:
+    reasons = published.obstacles(table, results.scored(dataset, system)[0].score)
+    return published.verdict(spread.mean, spread.sd, value.corrected, reasons=reasons, better=table.better)
 
 
 def _floor(results: Results, column: Column) -> Entry:
@@ -298,7 +303,7 @@ def glance(results: Results, dataset: str) -> Glance | None:
     """The best trained system beside the best baseline, or None while nothing has been trained."""
     metric = results.primary_metric(dataset)
     best = _best(results, dataset, results.systems(dataset), metric)
-    ours = best and score(results, dataset, best, metric)
+    ours = score(results, dataset, best, metric) if best else None
     if best is None or ours is None:
         return None
     baseline = _best(results, dataset, results.baselines(dataset), metric)

@@ -53,6 +53,6 @@ def _files(grid: "Grid", cell: "Cell") -> CellFiles:
 def _remove_others(grid: "Grid") -> None:
     """Figures of what the study no longer has, and manifests of reports that no longer stand."""
     kept = {Path(path).name for path in grid.figure_files()}
-    for path in FIGURES.iterdir():
+    for path in FIGURES.glob("*"):
         if path.name not in kept and (path.suffix == ".svg" or path.match("report-*.json")):
             path.unlink()
