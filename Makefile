@@ -1,0 +1,54 @@
+# make demo · make test · make bench — each builds the locked environment first.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help demo test test-fast test-slow bench kill-loop lint lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list these targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "framecast needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(VENV)/installed  ## the laptop-scale study, from nothing to reports/report.html
+	@snakemake
+	@echo "The report: $(CURDIR)/reports/report.html"
+
+test: $(VENV)/installed  ## everything that is claimed (15 minutes on 2 cores)
+	@pytest
+
+test-fast: $(VENV)/installed  ## without the slow tests
+	@pytest -m "not slow"
+
+test-slow: $(VENV)/installed  ## only the slow tests: real engines, kills, training
+	@pytest -m slow
+
+bench: $(VENV)/installed  ## measure speed and memory against references in the same run
+	@python -m benchmarks
+
+kill-loop: $(VENV)/installed  ## kill training at random for MINUTES (default 10) and compare the weights each time
+	@python -m tests.kill_loop $(or $(MINUTES),10)
+
+lint: $(VENV)/installed  ## style of Python and rules, types, spelling
+	@ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint && mypy && codespell
+
+lock:  ## resolve pyproject.toml anew into requirements.lock
+	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet -e '.[dev]'
+	{ echo "# Resolved by 'make lock' from pyproject.toml; every install uses these versions."; \
+	  .venv-lock/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; } > requirements.lock
+	rm -rf .venv-lock
+
+clean:  ## remove what can be made again, except the environment and raw data
+	rm -rf data/processed data/runs data/scores data/checkpoints reports/figures reports/report.html .snakemake logs
