@@ -97,7 +97,6 @@ class Training(Section):
     validate_every: PositiveInt = 1
     selection: Literal["best_validation", "last"] = "best_validation"
     early_stopping: NonNegativeInt = 0
-    checkpoint_minutes: PositiveFloat = 5.0
 
 
 class Evaluation(Section):

@@ -20,7 +20,7 @@ def state(grid: Grid, cell: Cell) -> str:
         return "trained"
     if not cell.is_baseline and any(grid.checkpoint_folder(cell).glob("step-*")):
         return "unfinished"
-    if any(_others(grid.score_folder(cell))) or any(_others(grid.run_folder(cell))):
+    if any(_others(grid.score_folder(cell))) or (not cell.is_baseline and any(_others(grid.run_folder(cell)))):
         return "stale"
     return "never run"
 

@@ -193,6 +193,20 @@ def test_schedules_equal_torch(schedule: str) -> None:
             scheduler.step()
 
 
+@pytest.mark.parametrize(("name", "reference"), [("adam", "Adam"), ("rmsprop", "RMSprop"), ("sgd", "SGD")])
+def test_optimizers_equal_the_classes_of_torch(name: str, reference: str) -> None:
+    options = {"betas": (0.9, 0.98)} if name == "adam" else {"momentum": 0.9}
+    ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))
+    mine = optimizers.Optimizer(name, [ours], (0.9, 0.98), 1e-2)
+    other = getattr(torch.optim, reference)([theirs], lr=0.05, weight_decay=1e-2, **options)
+    for step in range(20):
+        for parameter in (ours, theirs):
+            parameter.grad = (parameter.detach() * 3 + step).sin()
+        mine.step(0.05)
+        other.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 def test_clipping_equals_torch_and_keras() -> None:
     parameters = [torch.nn.Parameter(torch.randn(3, 4)), torch.nn.Parameter(torch.randn(5))]
     gradients = [torch.randn(3, 4) * 4, torch.randn(5) * 0.01]

@@ -71,9 +71,7 @@ class Trainer:
         if recipe.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = optimizers.optimizer(
-            recipe.optimizer, self.parameters, recipe.learning_rate, recipe.betas, recipe.weight_decay
-        )
+        self.optimizer = optimizers.Optimizer(recipe.optimizer, self.parameters, recipe.betas, recipe.weight_decay)
         self.forward = self._compiled()
         self.ledger = Ledger()
         self.best: dict[str, Tensor] = {}
@@ -122,15 +120,14 @@ class Trainer:
         """One update, returning its loss. Nothing changes when the loss or a gradient is not finite."""
         step = self.ledger.step
         seed_step(self.seed, step)
-        self._set_learning_rate(step)
         self.model.train()
         total, terms = self._loss_of(self.train, self._training_batch(step), step // self.steps_per_epoch)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         total.backward()
         norms = optimizers.gradient_norms(self.parameters)
         values = self._finite({"loss": total, **terms}, norms)
         optimizers.clip(self.parameters, norms, self.recipe.clip_norm, self.recipe.clip_norm_each)
-        self.optimizer.step()
+        self.optimizer.step(self._learning_rate(step))
         self.ledger.step += 1
         for name, value in values.items():
             self.ledger.sums[name] = self.ledger.sums.get(name, 0.0) + value
@@ -204,17 +201,12 @@ class Trainer:
     def _learning_rate(self, step: int) -> float:
         return optimizers.learning_rate(self.recipe.schedule, self.recipe.learning_rate, step, self.steps)
 
-    def _set_learning_rate(self, step: int) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(step)
-
     # --- state ------------------------------------------------------------------------------------
 
     def _save(self, checkpoints: Checkpoints) -> None:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
-        for index, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
+        tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.tensors().items()}
         checkpoints.save(self.ledger.step, tensors, vars(self.ledger))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
@@ -224,11 +216,7 @@ class Trainer:
             groups[group][rest] = value
         self.model.load_state_dict(groups["model"])
         self.best = {name: value.to(self.device) for name, value in groups["best"].items()}
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in groups["optimizer"].items():
-            index, moment = name.split(".", 1)
-            moments.setdefault(int(index), {})[moment] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.optimizer.load(groups["optimizer"])
         self.ledger = Ledger(**checkpoint.notes)
 
     # --- speed ------------------------------------------------------------------------------------

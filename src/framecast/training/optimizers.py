@@ -4,21 +4,65 @@ A schedule is a function of the step alone, so it has no state to save.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.rmsprop import rmsprop
+from torch.optim.sgd import sgd
 
 
-def optimizer(
-    name: str, parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float], weight_decay: float
-) -> torch.optim.Optimizer:
-    """Adam(β₁, β₂), RMSprop or SGD (both with momentum β₁); weight decay is L2, added to the gradient."""
-    if name == "adam":
-        return torch.optim.Adam(parameters, learning_rate, betas, weight_decay=weight_decay, fused=True)
-    if name == "rmsprop":
-        return torch.optim.RMSprop(parameters, learning_rate, momentum=betas[0], weight_decay=weight_decay)
-    return torch.optim.SGD(parameters, learning_rate, momentum=betas[0], weight_decay=weight_decay)
+class Optimizer:
+    """Adam(β₁, β₂), or RMSprop or SGD with momentum β₁; weight decay is L2, added to the gradient.
+
+    The arithmetic is PyTorch's, through its functional optimisers; the moments are plain tensors in our hands, which
+    is all that a checkpoint needs. (The classes would also import PyTorch's compiler: a second for every job.)
+    """
+
+    MOMENTS: ClassVar = {
+        "adam": ("exp_avg", "exp_avg_sq"),
+        "rmsprop": ("square_avg", "momentum_buffer"),
+        "sgd": ("momentum_buffer",),
+    }
+
+    def __init__(
+        self, name: str, parameters: Sequence[nn.Parameter], betas: tuple[float, float], weight_decay: float
+    ) -> None:
+        self.name, self.parameters, self.betas, self.weight_decay = name, parameters, betas, weight_decay
+        self.moments = {moment: [torch.zeros_like(p) for p in parameters] for moment in self.MOMENTS[name]}
+        self.steps = [torch.zeros((), device=p.device) for p in parameters]
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Move every parameter that has a gradient."""
+        moving = [index for index, p in enumerate(self.parameters) if p.grad is not None]
+        parameters = [self.parameters[index] for index in moving]
+        gradients = [p.grad for p in parameters]
+        moments = [[tensors[index] for index in moving] for tensors in self.moments.values()]
+        steps = [self.steps[index] for index in moving]
+        shared: dict[str, Any] = {"lr": learning_rate, "weight_decay": self.weight_decay, "maximize": False}
+        if self.name == "adam":
+            beta1, beta2 = self.betas
+            options = {"beta1": beta1, "beta2": beta2, "eps": 1e-8, "amsgrad": False, "fused": True}
+            adam(parameters, gradients, *moments, [], steps, **options, **shared)
+        elif self.name == "rmsprop":
+            options = {"alpha": 0.99, "eps": 1e-8, "momentum": self.betas[0], "centered": False, "foreach": True}
+            rmsprop(parameters, gradients, moments[0], [], moments[1], steps, **options, **shared)
+        else:
+            options = {"momentum": self.betas[0], "dampening": 0.0, "nesterov": False, "foreach": True}
+            sgd(parameters, gradients, moments[0], **options, **shared)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The whole state, by name."""
+        named = {f"{moment}.{i}": t for moment, tensors in self.moments.items() for i, t in enumerate(tensors)}
+        return named | {f"steps.{i}": t for i, t in enumerate(self.steps)}
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over a state that ``tensors`` gave."""
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
 
 
 def learning_rate(schedule: str, peak: float, step: int, steps: int) -> float:

@@ -1,0 +1,23 @@
+"""Killing training at random moments, many times over, changes nothing in what it leaves."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests import kill_loop
+
+KILLS = 25
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_the_bundle_is_the_same(tmp_path: Path) -> None:
+    expected = kill_loop.undisturbed(kill_loop.study(tmp_path / "calm", epochs=300))
+    assert set(expected) == {"model.safetensors", "history.csv", "run.json"}
+    chance, counts, rounds = random.Random(0), Counter[str](), 0
+    while sum(counts[number.name] for number in set(kill_loop.SIGNALS)) < KILLS:
+        rounds += 1
+        assert kill_loop.killed(kill_loop.study(tmp_path / f"{rounds}", epochs=300), chance, counts) == expected
+    assert counts["exit 75"]
+    assert counts["exit -9"]
