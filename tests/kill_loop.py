@@ -95,7 +95,8 @@ def main(minutes: float) -> None:
             if (found := killed(folder, chance, counts)) != expected:
                 sys.exit(f"round {rounds} differs: expected {expected}, found {found}; signals so far: {dict(counts)}")
             shutil.rmtree(folder)
-    print(f"{rounds} runs under {sum(counts[s.name] for s in set(SIGNALS))} signals, all equal: {dict(sorted(counts.items()))}")
+    sent = sum(counts[number.name] for number in set(SIGNALS))
+    print(f"{rounds} runs under {sent} signals, all equal: {dict(sorted(counts.items()))}")
 
 
 if __name__ == "__main__":

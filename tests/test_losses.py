@@ -1,4 +1,4 @@
-"""Claims about every loss term: zero at equality (bce: the entropy floor), a gradient to the forecast, a second formula."""
+"""Claims about every loss term: least at equality, a gradient to the forecast, a second formula."""
 
 import math
 

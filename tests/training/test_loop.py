@@ -84,8 +84,7 @@ def test_resume_at_every_step_is_bit_identical(tmp_path: Path, recipe: Training)
             try:
                 made.fit(checkpoints, StopAt(every), lambda *_: None)
                 break
-            except NotFinished as stopped:
-                assert stopped.exit_code == 75
+            except NotFinished:
                 assert attempt < steps
         assert outcome(made) == expected
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from framecast import artifacts
+from framecast.errors import UserError
 from framecast.evaluation.bootstrap import compare, spread
 from framecast.grid import REPORTS, SCORES, TABLES
 
@@ -24,14 +25,13 @@ def write_tables(grid: "Grid") -> None:
     """Write scores, horizon, comparisons, metrics and loss curves, then the manifest that dates them."""
     rows = [row for cell in grid.scored for row in _rows(grid, cell)]
     groups = _groups(grid)
+    for old in SCORES.glob("tables-*.json"):  # it must not outlive its tables: going back would stop at it
+        old.unlink()
     _write_csv(REPORTS / "scores.csv", _score_rows(rows))
     _write_csv(REPORTS / "horizon.csv", _horizon_rows(rows))
     _write_csv(REPORTS / "comparisons.csv", list(_comparison_rows(grid, groups)))
     _write_csv(REPORTS / "loss_curves.csv", [row for cell in grid.cells for row in _loss_rows(grid, cell)])
     artifacts.write_json(REPORTS / "metrics.json", _metrics(rows))
-    # A manifest of another study must not outlive its tables: going back to it would find it and stop there.
-    for old in SCORES.glob("tables-*.json"):
-        old.unlink()
     made = {name: artifacts.sha256_of(REPORTS / name) for name in TABLES}
     artifacts.write_json(grid.tables_manifest, {"key": grid.tables_key, "sha256": made})
 
@@ -39,6 +39,8 @@ def write_tables(grid: "Grid") -> None:
 def _rows(grid: "Grid", cell: "Cell") -> Iterator[Row]:
     """A cell's metrics, one row per metric and step, with what makes each number comparable."""
     folder = grid.score_folder(cell)
+    if not (folder / "score.json").exists():
+        raise UserError(f"cell {cell.name}: not scored; run `framecast evaluate {cell.name}`, or `snakemake` for all")
     facts = artifacts.read_json(folder / "score.json")
     shared = (
         "dataset",

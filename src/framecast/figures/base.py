@@ -256,7 +256,7 @@ def caption(name: str, dataset: str) -> str:
 
 def caption_rst(name: str) -> str:
     """The same caption as a Snakemake report template, for all datasets at once."""
-    text = catalogue.constant(f"figures.{name}", "CAPTION").format(dataset="{{ snakemake.wildcards.dataset }}")
+    text = catalogue.constant(f"figures.{name}", "CAPTION").format(dataset="this dataset")
     numbers = catalogue.constant(f"figures.{name}", "THESIS", {})
     listed = [
         f"{number} ({', '.join(dataset for dataset in numbers if numbers[dataset] == number)})"

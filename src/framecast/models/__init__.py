@@ -1,0 +1,1 @@
+"""Forecasting systems and baselines: one file each."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def write_report(grid: "Grid") -> None:
     """Draw every figure, write ``reports/report.html``, then the manifest that says what they belong to."""
+    for manifest in FIGURES.glob("report-*.json"):  # it must not outlive its report: going back would stop at it
+        manifest.unlink()
     results = read_results(grid)
     figures = dict(zip(grid.figures(), map(Path, grid.figure_files()), strict=True))
     for (figure, dataset), path in figures.items():
@@ -51,8 +53,7 @@ def _files(grid: "Grid", cell: "Cell") -> CellFiles:
 
 
 def _remove_others(grid: "Grid") -> None:
-    """Figures of what the study no longer has, and manifests of reports that no longer stand."""
-    kept = {Path(path).name for path in grid.figure_files()}
-    for path in FIGURES.glob("*"):
-        if path.name not in kept and (path.suffix == ".svg" or path.match("report-*.json")):
-            path.unlink()
+    """Figures of what the study no longer has."""
+    kept = set(map(Path, grid.figure_files()))
+    for path in set(FIGURES.glob("*.svg")) - kept:
+        path.unlink()
