@@ -1,24 +1,19 @@
 """Every metric id against a second implementation, and the conversions that the literature needs."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
-from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from benchmarks.metrics import PER_FRAME, WHOLE_SET, reference
 from framecast import catalogue
 from framecast.errors import UserError
 from framecast.evaluation.score import create, score
 from framecast.metrics.base import Pair
-from framecast.metrics.kernels import windows
 from framecast.metrics.kernels.errors import decibels
 from framecast.metrics.srvp import MsePix255U8, SsimSrvp
 
 HORIZON, SHAPE = 3, (2, 20, 26)
-
-Frame = np.ndarray  # (C, H, W) float64
 
 
 def blurred(count: int, seed: int, shape: tuple[int, ...] = SHAPE) -> Tensor:
@@ -41,69 +36,14 @@ def scored(metric: str, forecast: Tensor, target: Tensor, batch: int | None = No
     return torch.tensor(result.per_step[metric], dtype=torch.float64)
 
 
-def truncated(frame: Frame) -> np.ndarray:
-    return (frame.astype(np.float32) * 255).astype(np.uint8)
-
-
-def ssim(p: np.ndarray, y: np.ndarray, **settings: object) -> float:
-    return float(structural_similarity(p, y, channel_axis=0, **settings))
-
-
-def wrapped(p: Frame, y: Frame) -> float:
-    """SimVP's PSNR: neither the difference nor its square leaves uint8."""
-    return 10 * np.log10(255**2 / np.mean((truncated(p) - truncated(y)) ** 2))
-
-
-GAUSS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
-#: id → its value for one frame by scikit-image or NumPy, given clipped forecast and target.
-PER_FRAME: dict[str, Callable[[Frame, Frame], float]] = {
-    "mse_sum01": lambda p, y: mean_squared_error(p, y) * p.size,
-    "mae_sum01": lambda p, y: np.abs(p - y).sum(),
-    "mse_pix255u8": lambda p, y: mean_squared_error(
-        np.rint(p * 255).astype(np.uint8), np.rint(y * 255).astype(np.uint8)
-    ),
-    "psnr_frame": lambda p, y: peak_signal_noise_ratio(y, p, data_range=1.0),
-    "psnr_frame_u8": lambda p, y: peak_signal_noise_ratio(truncated(y), truncated(p)),
-    "psnr_channel": lambda p, y: np.mean(
-        [peak_signal_noise_ratio(b, a, data_range=1.0) for a, b in zip(p, y, strict=True)]
-    ),
-    "psnr_wrap_u8": wrapped,
-    "ssim_u8": lambda p, y: ssim(truncated(p), truncated(y)),
-    "ssim_f1": lambda p, y: ssim(p, y, data_range=1.0),
-    "ssim_f2": lambda p, y: ssim(p, y, data_range=2.0),
-    "ssim_gauss": lambda p, y: ssim(p, y, **GAUSS),
-}
-#: As above for ids that take the forecast as the model gave it.
-PER_FRAME_RAW: dict[str, Callable[[Frame, Frame], float]] = {
-    "mse_pix01": mean_squared_error,
-    "mse_sum01_raw": lambda p, y: mean_squared_error(p, y) * p.size,
-    "mse_hw01": lambda p, y: mean_squared_error(p, y) * p[0].size,
-    "mae_pix01": lambda p, y: np.abs(p - y).mean(),
-    "mae_sum01_raw": lambda p, y: np.abs(p - y).sum(),
-}
-#: Ids that are no mean over frames; each has its own test.
-WHOLE_SET = {"psnr_of_mean", "psnr_srvp", "ssim_srvp"}
-
-
 def test_every_id_has_a_second_implementation():
-    assert set(catalogue.metrics()) == set(PER_FRAME) | set(PER_FRAME_RAW) | WHOLE_SET
+    assert set(catalogue.metrics()) == set(PER_FRAME) | set(WHOLE_SET)
 
 
-@pytest.mark.parametrize("metric", [*PER_FRAME, *PER_FRAME_RAW])
-def test_equals_a_loop_over_frames(metric: str, videos: tuple[Tensor, Tensor]):
-    forecast, target = videos
-    p, y = forecast.double().numpy(), target.double().numpy()
-    if metric in PER_FRAME:
-        p = p.clip(0, 1)
-    function = (PER_FRAME | PER_FRAME_RAW)[metric]
-    expected = [np.mean([function(p[i, k], y[i, k]) for i in range(len(p))]) for k in range(HORIZON)]
-    np.testing.assert_allclose(scored(metric, forecast, target), expected, rtol=1e-6, atol=1e-6)
-
-
-def test_ssim_of_many_tiles_equals_one(monkeypatch: pytest.MonkeyPatch, videos: tuple[Tensor, Tensor]):
-    whole = scored("ssim_f1", *videos)
-    monkeypatch.setattr(windows, "TILE", 4 * 20 * 26)
-    torch.testing.assert_close(scored("ssim_f1", *videos), whole, rtol=1e-12, atol=0)
+@pytest.mark.parametrize("metric", [*PER_FRAME, *WHOLE_SET])
+def test_equals_scikit_image_frame_by_frame(metric: str, videos: tuple[Tensor, Tensor]):
+    expected = reference(metric, *(video.numpy() for video in videos))
+    np.testing.assert_allclose(scored(metric, *videos), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("metric", sorted(catalogue.metrics()))
@@ -190,25 +130,15 @@ def test_wrap_around_hides_an_error_of_16_levels_and_flatters_the_rest():
 
 def test_srvp_peak_is_the_range_of_the_forecasts(videos: tuple[Tensor, Tensor]):
     forecast, target = videos[0].clamp(0.1, 0.8), videos[1]
-    grey = (forecast * 255).round()
-    error = (grey - (target * 255).round()).double().square().mean((0, 2, 3, 4))
-    peak = (grey.amax((0, 2, 3, 4)) - grey.amin((0, 2, 3, 4))).double()
-    torch.testing.assert_close(scored("psnr_srvp", forecast, target), 10 * torch.log10(peak**2 / error))
     scores = score([(forecast, target)], ["psnr_srvp"], horizon=HORIZON, frame_shape=SHAPE)
-    assert scores.notes["psnr_srvp"] == f"forecasts span {peak.min():g} to {peak.max():g} of 255 grey levels"
-
-
-def direct_ssim_3d(forecast: Tensor, target: Tensor, step: int) -> float:
-    """scikit-image on the whole (sample, row, column) stack, a channel at a time: SRVP's own call."""
-    p, y = ((video[:, step].numpy().clip(0, 1) * 255).round().astype(np.uint8) for video in (forecast, target))
-    span = int(p.max()) - int(p.min())
-    return np.mean([structural_similarity(p[:, c], y[:, c], data_range=span, win_size=7) for c in range(p.shape[1])])
+    assert scores.per_step["psnr_srvp"] == pytest.approx(reference("psnr_srvp", forecast.numpy(), target.numpy()))
+    assert scores.notes["psnr_srvp"] == "forecasts span 178 to 178 of 255 grey levels"
 
 
 def test_ssim_srvp_in_slabs_equals_the_whole_stack(monkeypatch: pytest.MonkeyPatch):
-    target, forecast = blurred(25, seed=3), blurred(25, seed=4).clamp(0, 0.9)
+    forecast, target = blurred(25, seed=4).clamp(0, 0.9), blurred(25, seed=3)
     monkeypatch.setattr("framecast.metrics.srvp.SLAB", 8 * 2 * 20 * 26)
-    expected = [direct_ssim_3d(forecast, target, step) for step in range(HORIZON)]
+    expected = reference("ssim_srvp", forecast.numpy(), target.numpy())
     np.testing.assert_allclose(scored("ssim_srvp", forecast, target, batch=4), expected, rtol=1e-9)
 
 

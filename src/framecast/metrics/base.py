@@ -38,12 +38,12 @@ class Pair:
     @cached_property
     def rounded(self) -> "Pair":
         """Grey levels 0..255 of the clipped pair, rounded half to even (SRVP), as float32."""
-        return Pair(*((image * 255).round() for image in (self.clipped.forecast, self.clipped.target)))
+        return Pair((self.clipped.forecast * 255).round(), (self.clipped.target * 255).round())
 
     @cached_property
     def truncated(self) -> "Pair":
         """Grey levels 0..255 of the clipped pair, rounded down as a cast to uint8 does (PredRNN), as float32."""
-        return Pair(*((image * 255).floor() for image in (self.clipped.forecast, self.clipped.target)))
+        return Pair((self.clipped.forecast * 255).floor(), (self.clipped.target * 255).floor())
 
     def shared(self, compute: Callable[["Pair"], T]) -> T:
         """``compute(self)``, evaluated for the first metric that asks and remembered for the others."""
@@ -98,7 +98,10 @@ class FrameMean(Metric):
 
     def update(self, pair: Pair) -> None:
         """Add the frames' values to the running sum."""
-        values = self.values(pair).cpu()
+        self.add(self.values(pair).cpu())
+
+    def add(self, values: Float64[Tensor, "b k"]) -> None:
+        """Add the values of B sequences."""
         self.total += values.sum(0)
         self.count += len(values)
 

@@ -21,10 +21,10 @@ class CappedPsnr(FrameMean):
         super().__init__(horizon, frame_shape)
         self.capped = 0
 
-    def update(self, pair: Pair) -> None:
-        """Add a batch and count its perfect frames."""
-        super().update(pair)
-        self.capped += int((self.values(pair) >= CAP).sum())
+    def add(self, values: Float64[Tensor, "b k"]) -> None:
+        """Add the values of B sequences and count their perfect frames."""
+        super().add(values)
+        self.capped += int((values >= CAP).sum())
 
     def note(self) -> str:
         """How many frames were perfect."""
@@ -82,8 +82,7 @@ class PsnrWrapU8(CappedPsnr):
     def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
         """PSNR of each frame from squares modulo 256."""
         error = pair.truncated.forecast.byte() - pair.truncated.target.byte()
-        square = (error * error).flatten(2)
-        return decibels(square.sum(-1).double() / square.shape[-1], 255.0)
+        return decibels((error * error).double().flatten(2).mean(-1), 255.0)
 
 
 class PsnrOfMean(FrameMean):

@@ -4,12 +4,14 @@ SSIM is averaged over the positions where the window fits, then over channels, t
 models alike but cannot be converted into each other. The equation is in ``kernels/windows.py``.
 """
 
+from typing import ClassVar
+
 from jaxtyping import Float64
 from torch import Tensor
 
 from framecast.errors import UserError
 from framecast.metrics.base import FrameMean, Pair
-from framecast.metrics.kernels.windows import UNIFORM, Window, gaussian, mean_ssim
+from framecast.metrics.kernels.windows import UNIFORM, Moments, Window, gaussian, moments
 
 FRAMES = "video"
 
@@ -25,50 +27,62 @@ def require_window(metric: str, frame_shape: tuple[int, ...], window: Window) ->
         )
 
 
-def frame_ssim(pair: Pair, window: Window, peaks: list[float]) -> Float64[Tensor, "r b k"]:
-    """SSIM of each frame, the mean of its channels, for each peak."""
-    forecast, target = (video.flatten(0, 2) for video in (pair.forecast, pair.target))  # (B·K·C, H, W)
-    return mean_ssim(forecast, target, window, peaks).unflatten(1, pair.forecast.shape[:3]).mean(-1)
+def uniform_moments(pair: Pair) -> Moments:
+    """Window sums of every plane of a pair, uniform 7×7."""
+    return _plane_moments(pair, UNIFORM)
 
 
-def uniform_float(pair: Pair) -> Float64[Tensor, "2 b k"]:
-    """SSIM with the uniform window for peaks 1 and 2, which differ in two constants only."""
-    return frame_ssim(pair, UNIFORM, [1.0, 2.0])
+def gaussian_moments(pair: Pair) -> Moments:
+    """Window sums of every plane of a pair, Gaussian 11×11."""
+    return _plane_moments(pair, gaussian())
 
 
-class SsimU8(FrameMean):
+def _plane_moments(pair: Pair, window: Window) -> Moments:
+    forecast, target = (video.flatten(0, 2).permute(1, 2, 0) for video in (pair.forecast, pair.target))
+    return moments(forecast, target, window)  # (H, W, B·K·C)
+
+
+class FrameSsim(FrameMean):
+    """SSIM of each frame, the mean over its channels."""
+
+    window: ClassVar[Window]
+
+    def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:
+        require_window(self.id, frame_shape, self.window)
+        super().__init__(horizon, frame_shape)
+
+    def per_frame(self, sums: Moments, peak: float) -> Float64[Tensor, "b k"]:
+        """SSIM for range R = ``peak``."""
+        return sums.ssim(peak).unflatten(0, (-1, self.horizon, self.frame_shape[0])).mean(-1)
+
+
+class SsimU8(FrameSsim):
     """Uniform 7×7 window, unbiased covariance, truncated grey levels, R = 255. PredRNN (PyTorch), PredRNN++."""
 
     id = "ssim_u8"
     better = "higher"
     unit = "SSIM of truncated grey levels"
-
-    def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:
-        require_window(self.id, frame_shape, UNIFORM)
-        super().__init__(horizon, frame_shape)
+    window = UNIFORM
 
     def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
         """SSIM of each frame."""
-        return frame_ssim(pair.truncated, UNIFORM, [255.0])[0]
+        return self.per_frame(pair.truncated.shared(uniform_moments), 255.0)
 
 
-class SsimF1(FrameMean):
+class SsimF1(FrameSsim):
     """Uniform 7×7 window, unbiased covariance, clipped forecasts, R = 1: the sane default, close to ssim_u8."""
 
     id = "ssim_f1"
     better = "higher"
     unit = "SSIM"
-
-    def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:
-        require_window(self.id, frame_shape, UNIFORM)
-        super().__init__(horizon, frame_shape)
+    window = UNIFORM
 
     def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
         """SSIM of each frame."""
-        return pair.clipped.shared(uniform_float)[0]
+        return self.per_frame(pair.clipped.shared(uniform_moments), 1.0)
 
 
-class SsimF2(FrameMean):
+class SsimF2(FrameSsim):
     """As ssim_f1 with R = 2, the range scikit-image ≤ 0.19 assumed for floats: inflated.
 
     SimVP, OpenSTL, MIM, PhyDNet, MIMO-VP.
@@ -77,27 +91,21 @@ class SsimF2(FrameMean):
     id = "ssim_f2"
     better = "higher"
     unit = "SSIM with range 2"
-
-    def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:
-        require_window(self.id, frame_shape, UNIFORM)
-        super().__init__(horizon, frame_shape)
+    window = UNIFORM
 
     def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
         """SSIM of each frame."""
-        return pair.clipped.shared(uniform_float)[1]
+        return self.per_frame(pair.clipped.shared(uniform_moments), 2.0)
 
 
-class SsimGauss(FrameMean):
+class SsimGauss(FrameSsim):
     """Gaussian 11×11 window with σ = 1.5, biased covariance, clipped forecasts, R = 1. TF (KARTAL), SVG."""
 
     id = "ssim_gauss"
     better = "higher"
     unit = "SSIM with Gaussian window"
-
-    def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:
-        require_window(self.id, frame_shape, gaussian())
-        super().__init__(horizon, frame_shape)
+    window = gaussian()
 
     def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
         """SSIM of each frame."""
-        return frame_ssim(pair.clipped, gaussian(), [1.0])[0]
+        return self.per_frame(pair.clipped.shared(gaussian_moments), 1.0)

@@ -19,8 +19,7 @@ def mean_square(pair: Pair) -> Float64[Tensor, "b k"]:
 
 def mean_absolute(pair: Pair) -> Float64[Tensor, "b k"]:
     """(1/n) Σ |p − y| of each frame, in units of the pair."""
-    error = (pair.forecast - pair.target).flatten(2)
-    return torch.linalg.vector_norm(error, ord=1, dim=-1, dtype=torch.float64) / error.shape[-1]
+    return (pair.forecast - pair.target).double().abs_().flatten(2).mean(-1)
 
 
 def decibels(mean_square: Float64[Tensor, "*any"], peak: float | Tensor = 1.0) -> Float64[Tensor, "*any"]:
