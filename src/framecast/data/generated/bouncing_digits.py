@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int16, Int32, Integer, UInt8
 from torch import Tensor
-from torch.nn import functional
 
 from framecast.data.base import Split
 from framecast.errors import UserError
 
 Overlap = Literal["maximum", "clipped_sum"]
+
+BLOCK = 320  #: frames combined at once: what a 64×64 block reads and writes fits into a core's cache
 
 
 # --- trajectories ---------------------------------------------------------------------------------
@@ -98,22 +99,26 @@ def render(
     Positions must lie in 0..frame_size − s. Works on the device of ``images``.
     """
     batch, steps, layers, _ = positions.shape
-    free = frame_size - images.shape[-1]
+    size = images.shape[-1]
+    free = frame_size - size
     lead = free * (frame_size + 1)
-    strips = functional.pad(images[digits.flatten().long()], (0, free)).flatten(1)  # (B·D, s·F)
-    strips = functional.pad(strips, (lead, free * frame_size))  # (B·D, L)
-    windows = strips.flatten().unfold(0, frame_size**2, 1)
+    strips = images.new_zeros(batch * layers, lead + frame_size**2)  # (B·D, L)
+    rows = strips[:, lead : lead + size * frame_size].unflatten(1, (size, frame_size))
+    rows[..., :size] = images.index_select(0, digits.flatten())
+    windows = strips.flatten().unfold(0, frame_size**2, 1)  # (B·D·L − F² + 1, F²), a view
 
     digit_start = lead + strips.shape[1] * torch.arange(batch * layers, device=images.device).view(batch, 1, layers)
     y, x = positions.long().unbind(-1)
-    start = (digit_start - y * frame_size - x).flatten(0, 1)  # (B·T, D)
-    frames = windows.index_select(0, start[:, 0])
-    for layer in range(1, layers):
-        painted = windows.index_select(0, start[:, layer])
-        if overlap == "maximum":
-            torch.maximum(frames, painted, out=frames)
-        else:
-            frames += torch.minimum(painted, 255 - frames, out=painted)
+    starts = (digit_start - y * frame_size - x).flatten(0, 1)  # (B·T, D)
+    frames = images.new_empty(batch * steps, frame_size**2)
+    for block, start in zip(frames.split(BLOCK), starts.split(BLOCK), strict=True):
+        torch.index_select(windows, 0, start[:, 0], out=block)
+        for layer in range(1, layers):
+            painted = windows.index_select(0, start[:, layer])
+            if overlap == "maximum":
+                torch.maximum(block, painted, out=block)
+            else:
+                block += torch.minimum(painted, 255 - block, out=painted)
     return frames.view(batch, steps, 1, frame_size, frame_size)
 
 
