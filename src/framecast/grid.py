@@ -1,7 +1,7 @@
 """The cells of the study, the key of everything that is made, and where it lies.
 
-A cell is ``{dataset}/{model}/depth-{depth}/{loss}/seed-{seed}``; a baseline is ``{dataset}/{model}``. Every artefact lies
-in a folder named by the *key* of what made it, so staleness is existence: no clock and no engine's memory enters.
+A cell is ``{dataset}/{model}/depth-{depth}/{loss}/seed-{seed}``; a baseline is ``{dataset}/{model}``. Every artefact
+lies in a folder named by the *key* of what made it, so staleness is existence: no clock and no engine's memory enters.
 
     data/processed/<dataset>/<key>/   arrays.safetensors, manifest.json
     data/runs/<cell>/<key>/           model.safetensors, history.csv, run.json

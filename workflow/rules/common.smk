@@ -1,6 +1,6 @@
 """The study, its wildcards and its target lists. What exists and where it lies is asked of framecast.grid."""
 
-import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from framecast import params
 from framecast.errors import UserError
 from framecast.grid import *
 
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # jobs find framecast unactivated
+# Jobs find the framecast of this environment, also where it was not activated.
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 if workflow.config_settings.config:
     sys.exit("framecast: --config: found a value, allowed: none; the jobs read params.yaml, so change it there")

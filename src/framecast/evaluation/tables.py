@@ -113,7 +113,7 @@ def _groups(grid: "Grid") -> dict[Group, list["Cell"]]:
 
 
 def _comparison_rows(grid: "Grid", groups: dict[Group, list["Cell"]]) -> Iterator[Row]:
-    """Paired bootstrap for every two groups that differ in one thing only, and for each trained one against each baseline."""
+    """Paired bootstrap of every two groups that differ in one thing only, and each trained one with each baseline."""
     settings = grid.params.evaluation
     for a, b in itertools.combinations(groups, 2):
         if _comparable(a, b):

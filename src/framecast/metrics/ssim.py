@@ -11,7 +11,7 @@ from torch import Tensor
 
 from framecast.errors import UserError
 from framecast.metrics.base import FrameMean, Pair
-from framecast.metrics.kernels.windows import UNIFORM, Moments, Window, gaussian, moments
+from framecast.metrics.kernels.windows import GAUSSIAN, UNIFORM, Moments, Window, moments
 
 FRAMES = "video"
 
@@ -34,7 +34,7 @@ def uniform_moments(pair: Pair) -> Moments:
 
 def gaussian_moments(pair: Pair) -> Moments:
     """Window sums of every plane of a pair, Gaussian 11×11."""
-    return _plane_moments(pair, gaussian())
+    return _plane_moments(pair, GAUSSIAN)
 
 
 def _plane_moments(pair: Pair, window: Window) -> Moments:
@@ -104,7 +104,7 @@ class SsimGauss(FrameSsim):
     id = "ssim_gauss"
     better = "higher"
     unit = "SSIM with Gaussian window"
-    window = gaussian()
+    window = GAUSSIAN
 
     def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
         """SSIM of each frame."""

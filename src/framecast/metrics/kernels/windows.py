@@ -17,7 +17,6 @@ long contiguous rows. Everything is float64, because the variances of bright fla
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from jaxtyping import Float, Float64
@@ -53,14 +52,13 @@ class Window:
         return total
 
 
+def _gaussian_weights(radius: int, sigma: float) -> tuple[float, ...]:
+    taps = [math.exp(-((offset / sigma) ** 2) / 2) for offset in range(-radius, radius + 1)]
+    return tuple(tap / sum(taps) for tap in taps)
+
+
 UNIFORM = Window((1.0,) * 7, unbiased=True)
-
-
-@cache
-def gaussian() -> Window:
-    """Wang et al.'s window: 11 taps of a Gaussian with σ = 1.5, weights adding to 1, biased variances."""
-    taps = [math.exp(-((offset / 1.5) ** 2) / 2) for offset in range(-5, 6)]
-    return Window(tuple(tap / sum(taps) for tap in taps), unbiased=False)
+GAUSSIAN = Window(_gaussian_weights(radius=5, sigma=1.5), unbiased=False)  # Wang et al., the inventors
 
 
 @dataclass(frozen=True)
