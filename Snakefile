@@ -1,5 +1,6 @@
 """framecast: every dataset × model × depth × loss × seed cell of params.yaml, and the report about them."""
 
+
 configfile: "params.yaml"
 
 
@@ -13,10 +14,10 @@ include: "workflow/rules/report.smk"
 rule all:
     """The whole study: every artefact by name, so that none can go missing unnoticed."""
     default_target: True
-    localrule: True
     input:
         every_prepared_dataset(),
         every_trained_cell(),
         every_score(),
         study.table_files(),
         study.report_files(),
+    localrule: True

@@ -12,7 +12,9 @@ from framecast.grid import *
 shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 if workflow.config_settings.config:
-    sys.exit("framecast: --config: found a value, allowed: none; the jobs read params.yaml, so change it there")
+    sys.exit(
+        "framecast: --config: found a value, allowed: none; the jobs read params.yaml, so change it there"
+    )
 
 try:
     study = Grid(params.load())
@@ -33,7 +35,13 @@ def cell(wildcards):
     """The cell that a job's wildcards name."""
     if "depth" not in wildcards.keys():
         return Cell(wildcards.dataset, wildcards.model)
-    return Cell(wildcards.dataset, wildcards.model, int(wildcards.depth), wildcards.loss, int(wildcards.seed))
+    return Cell(
+        wildcards.dataset,
+        wildcards.model,
+        int(wildcards.depth),
+        wildcards.loss,
+        int(wildcards.seed),
+    )
 
 
 def every_prepared_dataset():

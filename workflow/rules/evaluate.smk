@@ -1,5 +1,6 @@
 """Trained cells and baselines → data/scores/<cell>/<key>/{scores.csv, sequences.npy, clips.safetensors, score.json};
-all of them together → reports/{scores,horizon,comparisons,loss_curves}.csv, reports/metrics.json"""
+all of them together → reports/{scores,horizon,comparisons,loss_curves}.csv, reports/metrics.json
+"""
 
 
 rule evaluate:
@@ -11,11 +12,11 @@ rule evaluate:
         multiext(f"data/scores/{CELL}/{{key}}/", *SCORE_FILES),
     log:
         f"logs/evaluate/{CELL}/{{key}}.log",
-    params:
-        cell=lambda wildcards: cell(wildcards).name,
-    threads: lambda wildcards: study.params.recipe(wildcards.model).threads
     conda:
         "../envs/framecast.yaml"
+    threads: lambda wildcards: study.params.recipe(wildcards.model).threads
+    params:
+        cell=lambda wildcards: cell(wildcards).name,
     shell:
         "framecast evaluate {params.cell} --key {wildcards.key} 2>&1 | tee {log}"
 
@@ -28,10 +29,10 @@ rule evaluate_baseline:
         multiext(f"data/scores/{BASELINE}/{{key}}/", *SCORE_FILES),
     log:
         f"logs/evaluate/{BASELINE}/{{key}}.log",
-    params:
-        cell=lambda wildcards: cell(wildcards).name,
     conda:
         "../envs/framecast.yaml"
+    params:
+        cell=lambda wildcards: cell(wildcards).name,
     shell:
         "framecast evaluate {params.cell} --key {wildcards.key} 2>&1 | tee {log}"
 
@@ -45,17 +46,17 @@ rule tables:
         study.table_files(),
     log:
         "logs/tables.log",
-    params:
-        key=study.tables_key,
     conda:
         "../envs/framecast.yaml"
+    params:
+        key=study.tables_key,
     shell:
         "framecast tables --key {params.key} 2>&1 | tee {log}"
 
 
 rule evaluate_all:
-    """Every score and table."""
-    localrule: True
     input:
         every_score(),
         study.table_files(),
+    """Every score and table."""
+    localrule: True

@@ -20,9 +20,9 @@ rule report:
         study.report_files()[-2:],
     log:
         "logs/report.log",
-    params:
-        key=study.report_key,
     conda:
         "../envs/framecast.yaml"
+    params:
+        key=study.report_key,
     shell:
         "framecast report --key {params.key} 2>&1 | tee {log}"

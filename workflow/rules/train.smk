@@ -9,17 +9,17 @@ rule train:
         multiext(f"data/runs/{CELL}/{{key}}/", *RUN_FILES),
     log:
         f"logs/train/{CELL}/{{key}}.log",
-    params:
-        cell=lambda wildcards: cell(wildcards).name,
-    threads: lambda wildcards: study.params.recipe(wildcards.model).threads
     conda:
         "../envs/framecast.yaml"
+    threads: lambda wildcards: study.params.recipe(wildcards.model).threads
+    params:
+        cell=lambda wildcards: cell(wildcards).name,
     shell:
         "framecast train {params.cell} --key {wildcards.key} 2>&1 | tee -a {log}"
 
 
 rule train_all:
-    """Every trained cell."""
-    localrule: True
     input:
         every_trained_cell(),
+    """Every trained cell."""
+    localrule: True

@@ -18,7 +18,7 @@ from framecast.errors import UserError
 
 Overlap = Literal["maximum", "clipped_sum"]
 
-BLOCK = 320  #: frames combined at once: what a 64×64 block reads and writes fits into a core's cache
+BLOCK = 160  #: frames combined at once: what a 64×64 block reads and writes fits into a core's cache
 
 
 # --- trajectories ---------------------------------------------------------------------------------
