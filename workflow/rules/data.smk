@@ -14,7 +14,7 @@ rule prepare:
 
 
 rule data:
+    """Every prepared dataset."""
     input:
         every_prepared_dataset(),
-    """Every prepared dataset."""
     localrule: True

@@ -55,8 +55,8 @@ rule tables:
 
 
 rule evaluate_all:
+    """Every score and table."""
     input:
         every_score(),
         study.table_files(),
-    """Every score and table."""
     localrule: True

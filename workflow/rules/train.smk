@@ -19,7 +19,7 @@ rule train:
 
 
 rule train_all:
+    """Every trained cell."""
     input:
         every_trained_cell(),
-    """Every trained cell."""
     localrule: True
