@@ -22,6 +22,8 @@ from typing import IO
 
 from framecast import catalogue
 from framecast.artifacts import replacing
+from framecast.data.formats.idx import MNIST_SHA256
+from framecast.data.formats.mnist_test_seq import SHA256 as MNIST_TEST_SEQ_SHA256
 from framecast.data.formats.sha256sums import read_sums, verify, write_sums
 from framecast.errors import UserError
 from framecast.params import Entry
@@ -65,7 +67,7 @@ SOURCES = {
             _mnist(
                 "train-images-idx3-ubyte.gz",
                 9912422,
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                MNIST_SHA256["train-images-idx3-ubyte.gz"],
             ),
             _mnist(
                 "train-labels-idx1-ubyte.gz",
@@ -75,7 +77,7 @@ SOURCES = {
             _mnist(
                 "t10k-images-idx3-ubyte.gz",
                 1648877,
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                MNIST_SHA256["t10k-images-idx3-ubyte.gz"],
             ),
             _mnist(
                 "t10k-labels-idx1-ubyte.gz",
@@ -90,7 +92,7 @@ SOURCES = {
             RemoteFile(
                 "mnist_test_seq.npy",
                 819200096,
-                "c2a3e8d3939c001ab77bf543f130157424efa486bb4d0974d2cebb773b13f8b3",
+                MNIST_TEST_SEQ_SHA256,
                 ("http://www.cs.toronto.edu/~nitish/unsupervised_video/mnist_test_seq.npy",),
             ),
         ),

@@ -43,6 +43,7 @@ from framecast.errors import UserError
 from framecast.ranges import NonNegativeInt, PositiveInt, UnitInterval
 
 FRAMES = "video"
+RAW_SOURCES = {"source": {"official": "mnist"}, "test_file": {"mnist_test_seq": "moving_mnist"}}
 
 ORIGINS = {
     "official": "handwritten digits of MNIST (LeCun, Cortes, Burges)",
