@@ -10,6 +10,9 @@ from typing import Any
 
 AFFECTS_NUMBERS = False
 
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 def canonical(tree: Any) -> str:
     """JSON with sorted keys and nothing that could differ between two machines."""
@@ -38,6 +41,7 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
+        partial.chmod(0o666 & ~_UMASK)  # some writers make files that only their owner can read
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
