@@ -16,9 +16,10 @@ from torch import Tensor
 from framecast import catalogue
 from framecast.errors import UserError
 from framecast.metrics.base import FrameMean, Metric, Pair
+from framecast.metrics.kernels.errors import mean_square
 
 #: Values of forecast per piece on the CPU: whatever the batch size, what metrics derive from them stays in the cache.
-PIECE = 2**17
+PIECE = 2**18
 
 
 @dataclass(frozen=True)
@@ -99,15 +100,17 @@ def _pieces(batches: Iterable[tuple[Tensor, Tensor]], shape: tuple[int, ...]) ->
                 raise UserError(f"{name} has shape {tuple(video.shape)}; expected {(len(target), *shape)}")
         rows = max(1, PIECE // math.prod(shape)) if forecast.device.type == "cpu" else len(forecast)
         for piece in zip(forecast.float().split(rows), target.float().split(rows), strict=True):
-            _require_finite(piece[0], seen)
+            pair = Pair(*piece)
+            _require_finite(pair, seen)
             seen += len(piece[0])
-            yield Pair(*piece)
+            yield pair
 
 
-def _require_finite(forecast: Tensor, seen: int) -> None:
-    """Raise UserError naming sequence and step; the largest value is NaN if any value is."""
-    if not forecast.abs().amax().isfinite():
-        sequence, step = (~forecast.isfinite()).flatten(2).any(-1).nonzero()[0].tolist()
+def _require_finite(pair: Pair, seen: int) -> None:
+    """Raise UserError naming sequence and step; a frame's mean square, wanted anyway, is finite only if its values are."""
+    bad = ~pair.shared(mean_square).isfinite()
+    if bad.any():
+        sequence, step = bad.nonzero()[0].tolist()
         raise UserError(
             f"forecast of test sequence {seen + sequence} is NaN or infinite at horizon step {step + 1}; "
             "the model has diverged, train it again with a lower learning rate"
