@@ -233,6 +233,6 @@ def test_each_film_carries_its_own_frames(results, page):
 
 
 def test_units_and_directions_come_from_the_metrics_themselves():
-    assert base.metric_fact("mse_pix01", "better") == "lower"
-    assert base.metric_fact("psnr_frame", "better") == "higher"
-    assert all(base.metric_fact(metric, "unit") for metric in catalogue.metrics())
+    assert catalogue.metric_fact("mse_pix01", "better") == "lower"
+    assert catalogue.metric_fact("psnr_frame", "better") == "higher"
+    assert all(catalogue.metric_fact(metric, "unit") for metric in catalogue.metrics())

@@ -26,6 +26,22 @@ def names(package: str) -> tuple[str, ...]:
 
 
 @cache
+def baselines() -> tuple[str, ...]:
+    """The models without training: their class derives from ``Baseline``."""
+    entries = {name: _entry(parsed(f"models.{name}").body) for name in names("models")}
+    return tuple(
+        name
+        for name, entry in entries.items()
+        if isinstance(entry, ast.ClassDef) and "Baseline" in map(ast.unparse, entry.bases)
+    )
+
+
+def trained() -> tuple[str, ...]:
+    """The models that have weights to train."""
+    return tuple(name for name in names("models") if name not in baselines())
+
+
+@cache
 def parsed(module: str) -> ast.Module:
     """The syntax tree of ``framecast.<module>``."""
     path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
@@ -170,9 +186,41 @@ def metrics() -> dict[str, tuple[str, str]]:
     found = {}
     for module in names("metrics"):
         for node in parsed(f"metrics.{module}").body:
-            if isinstance(node, ast.ClassDef):
-                for statement in node.body:
-                    match statement:
-                        case ast.Assign(targets=[ast.Name(id="id")], value=ast.Constant(value=str(identifier))):
-                            found[identifier] = (module, node.name)
+            if isinstance(node, ast.ClassDef) and (identifier := _text(node, "id")) is not None:
+                found[identifier] = (module, node.name)
     return found
+
+
+def metric_fact(metric: str, name: str) -> str:
+    """``unit`` or ``better`` of a metric, as its class in ``metrics/`` (or that one's base class) states it."""
+    stated = [text for node in _lineage(metric) if (text := _text(node, name)) is not None]
+    if not stated:
+        raise LookupError(f"metric {metric} states no {name}")
+    return stated[0]
+
+
+def is_per_sequence(metric: str) -> bool:
+    """Whether a metric has a value for each test sequence whose mean is its score, as the paired bootstrap needs."""
+    lineage = _lineage(metric)
+    methods = {node.name for one in lineage for node in one.body if isinstance(node, ast.FunctionDef)}
+    return ast.unparse(lineage[-1].bases[0]) == "FrameMean" and "result" not in methods
+
+
+def _lineage(metric: str) -> list[ast.ClassDef]:
+    """A metric's class and its base classes within the same module, nearest first."""
+    module, found = metrics()[metric]
+    classes = {node.name: node for node in parsed(f"metrics.{module}").body if isinstance(node, ast.ClassDef)}
+    lineage = []
+    while found in classes:
+        lineage.append(classes[found])
+        found = ast.unparse(classes[found].bases[0])
+    return lineage
+
+
+def _text(node: ast.ClassDef, name: str) -> str | None:
+    """The literal text that a class body assigns to a name."""
+    for statement in node.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=str(text))) if found == name:
+                return text
+    return None

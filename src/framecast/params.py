@@ -26,7 +26,7 @@ PARAMS = Path("params.yaml")
 def _valid_name(name: str) -> str:
     """Names become folders and shell words, so they are plain."""
     if not name.replace("_", "").isalnum() or not name.isascii() or name != name.lower():
-        raise ValueError(f"a name has lower-case letters, digits and underscores, not {name!r}")
+        raise ValueError(f"found {_shown(name)}; allowed: a name of lower-case letters, digits and underscores")
     return name
 
 
@@ -35,7 +35,7 @@ Name = Annotated[str, AfterValidator(_valid_name)]
 
 def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if doubled := sorted({str(value) for value in values if values.count(value) > 1}):
-        raise ValueError(f"listed twice: {', '.join(doubled)}")
+        raise ValueError(f"found {', '.join(doubled)} twice; allowed: each once")
     return values
 
 
@@ -69,6 +69,9 @@ class Entry(Section):
             return written
         own = {key: value for key, value in written.items() if key in cls.model_fields and key != "arguments"}
         return {**own, "arguments": {key: value for key, value in written.items() if key not in own}}
+
+
+E = TypeVar("E", bound=Entry)
 
 
 class ModelEntry(Entry):
@@ -106,7 +109,7 @@ class Evaluation(Section):
     primary: str = "mse_pix01"
     batch_size: PositiveInt = 64
     clips: Annotated[int, Field(ge=1, le=64)] = 4
-    resamples: Annotated[int, Field(ge=100)] = 2000
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
 
 
 class Scale(Section):
@@ -127,11 +130,11 @@ class Params(Section):
     studies: Annotated[dict[Name, Study], Field(min_length=1)]
     datasets: dict[Name, Entry]
     models: dict[Name, ModelEntry]
-    baselines: Annotated[tuple[Name, ...], AfterValidator(_unique)] = ()
+    baselines: Annotated[tuple[Name, ...], AfterValidator(_unique)]
     losses: dict[Name, Annotated[dict[Name, Any], Field(min_length=1)]]
     training: Training
     evaluation: Evaluation
-    figures: dict[Name, Literal["all", "series", "video"]] = Field(default_factory=dict)
+    figures: dict[Name, Literal["all", "series", "video"]]
     scales: dict[Name, Scale]
 
     def recipe(self, model: str) -> Training:
@@ -152,23 +155,32 @@ def load(path: Path = PARAMS) -> Params:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run framecast from the root of the repository") from None
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}" if error.problem_mark else "unclear where"
+        what = f"{error.problem or error.context}; allowed: valid YAML, every key once, no tabs"
+        raise UserError(f"{path}: {where}: {' '.join(what.split())}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: not readable: {' '.join(str(error).split())}; allowed: YAML in UTF-8") from None
     return resolve(tree, str(path))
 
 
 def resolve(tree: Any, source: str = "params.yaml") -> Params:
-    """Check a parsed tree and apply its scale; ``source`` names the file in messages."""
+    """Check a parsed tree as it is written and under each of its scales; ``source`` names the file in messages.
+
+    All of it is checked, not only the chosen scale: a wrong published value must not wait for the day on which
+    somebody types ``scale: paper``.
+    """
     try:
         if not isinstance(tree, dict):
-            raise _Wrong((), f"found {type(tree).__name__}, allowed: a mapping of sections")
-        written = _validated(Params, tree, ())
+            raise _Wrong((), f"found {_shown(tree)}; allowed: a mapping of sections")
+        _refuse_what_yaml_made(tree, ())
+        written = _checked(_validated(Params, tree, ()))
         if written.scale not in written.scales:
             raise _Wrong(("scale",), _unknown(written.scale, written.scales))
-        scaled = _validated(Params, _with_scale(tree, written.scale), ())
-        return _checked(scaled)
+        return {scale: _scaled(tree, scale) for scale in written.scales}[written.scale]
     except _Wrong as wrong:
-        raise UserError(f"{source}: {'.'.join(map(str, wrong.path)) or 'top level'}: {wrong.what}") from None
+        line = f"{source}: {'.'.join(map(str, wrong.path)) or 'top level'}: {wrong.what}"
+        raise UserError(" ".join(line.split())) from None
 
 
 class _Wrong(Exception):
@@ -180,10 +192,14 @@ class _Loader(yaml.SafeLoader):
     """YAML without its two traps: a key written twice is refused, and 1e-3 is a number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key {key!r} is written twice, the second time near {node.start_mark}")
+        written: list[Any] = []
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in written:
+                raise yaml.MarkedYAMLError(
+                    problem=f"found the key {key!r} for the second time", problem_mark=key_node.start_mark
+                )
+            written.append(key)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -195,13 +211,15 @@ _Loader.add_implicit_resolver(
 # --- scale ----------------------------------------------------------------------------------------
 
 
-def _with_scale(tree: dict[str, Any], scale: str) -> dict[str, Any]:
-    changes = tree["scales"][scale] or {}
-    for section in ("datasets", "models"):
-        for name in changes.get(section) or {}:
-            if name not in tree[section]:
-                raise _Wrong(("scales", scale, section, name), _unknown(name, tree[section]))
-    return _merged(tree, changes)
+def _scaled(tree: dict[str, Any], scale: str) -> Params:
+    """The tree under a scale's changes. What is wrong now and was not before, stands in those changes."""
+    changes = tree["scales"][scale]
+    try:
+        for section in ("datasets", "models"):
+            _known((section,), changes.get(section, {}), tree[section])
+        return _checked(_validated(Params, _merged(tree, changes), ()))
+    except _Wrong as wrong:
+        raise _Wrong(("scales", scale, *wrong.path), wrong.what) from None
 
 
 def _merged(base: Any, change: Any) -> Any:
@@ -215,19 +233,23 @@ def _merged(base: Any, change: Any) -> Any:
 
 
 def _checked(params: Params) -> Params:
-    datasets = {name: _entry("datasets", "data", name, entry) for name, entry in params.datasets.items()}
-    models = {name: _entry("models", "models", name, entry) for name, entry in params.models.items()}
+    datasets = {
+        name: _entry("datasets", name, entry, catalogue.names("data")) for name, entry in params.datasets.items()
+    }
+    models = {name: _entry("models", name, entry, catalogue.trained()) for name, entry in params.models.items()}
     losses = {name: _loss(name, terms) for name, terms in params.losses.items()}
     models = {name: _trained(params.training, name, entry) for name, entry in models.items()}
     params = params.model_copy(update={"datasets": datasets, "models": models, "losses": losses})
-    _known("baselines", params.baselines, catalogue.names("models"))
-    _known("evaluation.metrics", params.evaluation.metrics, sorted(catalogue.metrics()))
-    _known("evaluation.primary", (params.evaluation.primary,), params.evaluation.metrics)
-    _known("figures", params.figures, catalogue.names("figures"))
-    for name, study in params.studies.items():
+    _known(("baselines",), params.baselines, catalogue.baselines())
+    for name in params.models:
+        if name in params.baselines:
+            raise _Wrong(("models", name), "found the name of a baseline; allowed: a name of its own")
+    for study, lists in params.studies.items():
         for section in ("datasets", "models", "losses"):
-            _known(f"studies.{name}.{section}", getattr(study, section), getattr(params, section))
-        _check_products(params, name, study)
+            _known(("studies", study, section), getattr(lists, section), getattr(params, section))
+        _check_products(params, study, lists)
+    _check_evaluation(params)
+    _check_figures(params)
     return params
 
 
@@ -237,22 +259,43 @@ def _check_products(params: Params, name: str, study: Study) -> None:
         holds = params.frames(dataset)
         for model in study.models:
             wants = catalogue.frames("models", params.models[model].kind)
-            _fits(f"studies.{name}", f"model {model}", wants, dataset, holds)
+            _fits(name, f"model {model}", wants, dataset, holds)
         for loss in study.losses:
             for term in params.losses[loss]:
-                _fits(f"studies.{name}", f"loss {loss} (term {term})", catalogue.frames("losses", term), dataset, holds)
+                _fits(name, f"loss {loss} (term {term})", catalogue.frames("losses", term), dataset, holds)
 
 
-def _fits(path: str, what: str, wants: str, dataset: str, holds: str) -> None:
+def _fits(study: str, what: str, wants: str, dataset: str, holds: str) -> None:
     if wants not in ("any", holds):
-        raise _Wrong((path,), f"{what} needs {wants}, and dataset {dataset} is {holds}; put them in different studies")
+        told = f"found {what}, which needs {wants}, with dataset {dataset}, which is {holds}"
+        raise _Wrong(("studies", study), f"{told}; allowed: what fits together, so put them in different studies")
 
 
-def _entry(section: str, package: str, name: str, entry: Entry) -> Entry:
+def _check_evaluation(params: Params) -> None:
+    """Every metric exists, and the primary one gives each test sequence of each dataset a value of its own."""
+    metrics, primary = params.evaluation.metrics, params.evaluation.primary
+    _known(("evaluation", "metrics"), metrics, sorted(catalogue.metrics()))
+    _known(("evaluation", "primary"), [primary], [metric for metric in metrics if catalogue.is_per_sequence(metric)])
+    wants = catalogue.frames("metrics", catalogue.metrics()[primary][0])
+    for dataset in dict.fromkeys(name for study in params.studies.values() for name in study.datasets):
+        if wants not in ("any", holds := params.frames(dataset)):
+            told = f"found {primary!r}, which needs {wants}, and dataset {dataset} is {holds}"
+            raise _Wrong(("evaluation", "primary"), f"{told}; allowed: a metric for every dataset, such as mse_pix01")
+
+
+def _check_figures(params: Params) -> None:
+    _known(("figures",), params.figures, catalogue.names("figures"))
+    for figure, drawn_for in params.figures.items():
+        wants = catalogue.frames("figures", figure)
+        if wants not in ("any", drawn_for):
+            raise _Wrong(("figures", figure), _unknown(drawn_for, [wants]))
+
+
+def _entry(section: str, name: str, entry: E, kinds: Iterable[str]) -> E:
     """Check an entry's kind and keyword arguments, and fill in the defaults of its class."""
     path = (section, name)
-    if entry.kind not in catalogue.names(package):
-        raise _Wrong((*path, "kind"), _unknown(entry.kind, catalogue.names(package)))
+    _known((*path, "kind"), [entry.kind], kinds)
+    package = "data" if section == "datasets" else section
     arguments = _validated(_arguments(f"{package}.{entry.kind}"), entry.arguments, path)
     return entry.model_copy(update={"arguments": as_tree(arguments)})
 
@@ -269,8 +312,7 @@ def _loss(name: str, terms: dict[str, Any]) -> dict[str, dict[str, Any]]:
     resolved = {}
     for term, written in terms.items():
         path = ("losses", name, term)
-        if term not in catalogue.names("losses"):
-            raise _Wrong(path, _unknown(term, catalogue.names("losses")))
+        _known(("losses", name), [term], catalogue.names("losses"))
         options = written if isinstance(written, dict) else {"weight": written}
         resolved[term] = as_tree(_validated(_arguments(f"losses.{term}", weight=True), options, path))
     return resolved
@@ -294,15 +336,59 @@ def _arguments(module: str, weight: bool = False) -> type[Section]:
 
 S = TypeVar("S", bound=BaseModel)
 
+#: What is allowed where pydantic found an error of this type, in the words of somebody who writes YAML.
+_ALLOWED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "greater_than": "above {gt:g}",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than": "below {lt:g}",
+    "less_than_equal": "{le:g} or less",
+    "literal_error": "{expected}",
+    "too_short": "at least {min_length} of them",
+    "too_long": "at most {max_length} of them",
+}
+
+
+def _refuse_what_yaml_made(node: Any, path: tuple[Any, ...]) -> None:
+    """YAML knows more than JSON: ``no`` as a key is a truth value, 2022-04-01 a date, and a node may hold itself."""
+    if len(path) > 20:
+        raise _Wrong(path[:3], "found an anchor that holds itself; allowed: plain values")
+    if not isinstance(node, (dict, list, str, int, float, type(None))):
+        raise _Wrong(path, f"found a YAML {type(node).__name__} ({node}); allowed: text (in quotes), numbers, lists")
+    for key in node if isinstance(node, dict) else ():
+        if not isinstance(key, str):
+            raise _Wrong(path, f"found the key {_shown(key)}, a YAML {type(key).__name__}; allowed: text (in quotes)")
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node if isinstance(node, list) else ()):
+        _refuse_what_yaml_made(value, (*path, key))
+
 
 def _validated(model: type[S], tree: Any, path: tuple[Any, ...]) -> S:
     """Strict validation of what JSON can say: 1 is no truth value and "1" no number, and a list will do for a tuple."""
     try:
-        return model.model_validate_json(json.dumps(tree, default=str))
+        return model.model_validate_json(json.dumps(tree))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = (*path, *(part for part in first["loc"] if part != "[key]"))
-        raise _Wrong(where, _told(model, first)) from None
+        # A misspelt key is also a missing one: tell what was written rather than what was not.
+        first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
+        raise _Wrong((*path, *_written(first["loc"], tree, first["type"])), _told(model, first)) from None
+
+
+def _written(location: tuple[Any, ...], tree: Any, kind: str) -> list[Any]:
+    """The keys and indices of a location that stand in the file: pydantic adds steps of its own for unions and keys."""
+    path: list[Any] = []
+    for part in location:
+        if (isinstance(tree, dict) and part in tree) or (isinstance(tree, list) and part in range(len(tree))):
+            path.append(part)
+            tree = tree[part]
+    return [*path, location[-1]] if kind == "missing" else path
 
 
 def _told(model: type[BaseModel], error: Any) -> str:
@@ -310,12 +396,20 @@ def _told(model: type[BaseModel], error: Any) -> str:
         case "extra_forbidden":
             return _unknown(error["loc"][-1], _siblings(model, error["loc"]))
         case "missing":
-            return "missing; it has no default"
+            return "found nothing; allowed: a value, since there is no default"
         case "value_error":
             return str(error["ctx"]["error"])
-    found = error["input"]
-    shown = f"found {found!r}" if not isinstance(found, (dict, list)) else f"found a {type(found).__name__}"
-    return f"{shown}; {error['msg'][0].lower()}{error['msg'][1:]}"
+    found, context = error["input"], error.get("ctx", {})
+    return f"found {_shown(found)}; allowed: {_ALLOWED.get(error['type'], error['msg']).format(**context)}"
+
+
+def _shown(found: Any) -> str:
+    """A value as it may stand in YAML, or what kind of thing it is."""
+    if found in (None, [], {}):
+        return "nothing"
+    if isinstance(found, (list, dict)):
+        return "a list" if isinstance(found, list) else "a mapping"
+    return json.dumps(found, ensure_ascii=False, default=str)
 
 
 def _siblings(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
@@ -330,18 +424,18 @@ def _siblings(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
     return sorted(annotation.model_fields) if isinstance(annotation, type) else []
 
 
-def _known(path: str, found: Iterable[str], allowed: Iterable[str]) -> None:
+def _known(path: tuple[str, ...], found: Iterable[str], allowed: Iterable[str]) -> None:
     allowed = tuple(allowed)
     for name in found:
         if name not in allowed:
-            raise _Wrong((path,), _unknown(name, allowed))
+            raise _Wrong(path, _unknown(name, allowed))
 
 
-def _unknown(found: Any, allowed: Iterable[Any]) -> str:
-    choices = [str(name) for name in allowed]
-    close = difflib.get_close_matches(str(found), choices, n=1)
+def _unknown(found: str, allowed: Iterable[str]) -> str:
+    choices = list(allowed)
+    close = difflib.get_close_matches(found, choices, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"found {found!r}{hint}; allowed: {', '.join(choices) or 'nothing'}"
+    return f"found {_shown(found)}{hint}; allowed: {', '.join(choices) or 'nothing'}"
 
 
 def as_tree(section: BaseModel) -> dict[str, Any]:

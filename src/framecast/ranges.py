@@ -9,8 +9,8 @@ from annotated_types import Ge, Gt, Interval
 
 AFFECTS_NUMBERS = False
 
-PositiveInt = Annotated[int, Gt(0)]
-NonNegativeInt = Annotated[int, Ge(0)]
+PositiveInt = Annotated[int, Interval(gt=0, lt=2**63)]
+NonNegativeInt = Annotated[int, Interval(ge=0, lt=2**63)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 UnitInterval = Annotated[float, Interval(ge=0, le=1)]

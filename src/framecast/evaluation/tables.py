@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from framecast import artifacts
+from framecast import artifacts, catalogue
 from framecast.errors import UserError
 from framecast.evaluation.bootstrap import compare, spread
 from framecast.grid import REPORTS, SCORES, TABLES
@@ -115,9 +115,11 @@ def _groups(grid: "Grid") -> dict[Group, list["Cell"]]:
 def _comparison_rows(grid: "Grid", groups: dict[Group, list["Cell"]]) -> Iterator[Row]:
     """Paired bootstrap of every two groups that differ in one thing only, and each trained one with each baseline."""
     settings = grid.params.evaluation
+    better = catalogue.metric_fact(settings.primary, "better")
     for a, b in itertools.combinations(groups, 2):
         if _comparable(a, b):
-            found = compare(_errors(grid, groups[a]), _errors(grid, groups[b]), resamples=settings.resamples)
+            scores = _primary(grid, groups[a]), _primary(grid, groups[b])
+            found = compare(*scores, resamples=settings.resamples, better=better)
             names = {"dataset": a[0], "metric": settings.primary, "a": _label(a), "b": _label(b)}
             fields = ("difference", "low", "high", "sequences", "verdict")
             yield names | {name: getattr(found, name) for name in fields}
@@ -130,7 +132,7 @@ def _comparable(a: Group, b: Group) -> bool:
     return one_is_baseline or sum(x != y for x, y in zip(a[1:], b[1:], strict=True)) == 1
 
 
-def _errors(grid: "Grid", cells: Sequence["Cell"]) -> np.ndarray:
+def _primary(grid: "Grid", cells: Sequence["Cell"]) -> np.ndarray:
     """The primary metric of every test sequence, (seeds, N), averaged over the horizon."""
     return np.stack([np.load(grid.score_folder(cell) / "sequences.npy").mean(axis=1) for cell in cells])
 

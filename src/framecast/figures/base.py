@@ -5,7 +5,6 @@ never a network. ``FRAMES`` says which datasets it suits, ``CAPTION`` what it sh
 ``THESIS`` its number in the thesis for the datasets that have one.
 """
 
-import ast
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -269,24 +268,6 @@ def _not_run(results: Results, dataset: str) -> Figure:
     figure = Figure(figsize=(7.2, 1.2))
     figure.text(0.5, 0.5, f"No cell of {dataset} has been run.", ha="center", va="center", color=MUTED)
     return figure
-
-
-def metric_fact(metric: str, name: str) -> str:
-    """``unit`` or ``better`` of a metric, as its class in ``metrics/`` (or that one's base class) states it.
-
-    Read from the source, because importing a metric would import torch.
-    """
-    module, found = catalogue.metrics()[metric]
-    classes = {node.name: node for node in catalogue.parsed(f"metrics.{module}").body if isinstance(node, ast.ClassDef)}
-    while found in classes:
-        for node in classes[found].body:
-            match node:
-                case ast.Assign(targets=[ast.Name(id=assigned)], value=ast.Constant(value=str(text))) if (
-                    assigned == name
-                ):
-                    return text
-        found = ast.unparse(classes[found].bases[0]) if classes[found].bases else ""
-    raise LookupError(f"metric {metric} states no {name}")
 
 
 def colour(systems: Sequence[System], system: System) -> str:

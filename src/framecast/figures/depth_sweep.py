@@ -3,6 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from framecast import catalogue
 from framecast.figures.base import (
     INK,
     MUTED,
@@ -12,7 +13,6 @@ from framecast.figures.base import (
     draw_floor,
     fit_scale,
     label_ends,
-    metric_fact,
     reference_name,
 )
 
@@ -51,7 +51,7 @@ def depth_sweep(results: Results, dataset: str) -> Figure:
         axes.set_xticks(sorted({system.depth for system in results.systems(dataset) if system.depth}))
         axes.set(xlabel="depth (recurrent layers a side)", xmargin=0.2)
         axes.grid(axis="x", visible=False)
-    close.set(title="seeds and spread", ylabel=metric_fact(metric, "unit"), ymargin=0.25)
+    close.set(title="seeds and spread", ylabel=catalogue.metric_fact(metric, "unit"), ymargin=0.25)
     wide.set_title("beside baselines and literature")
     label_ends(wide, labels)
     return figure

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast import published
+from framecast import catalogue, published
 from framecast.figures.base import (
     INK,
     MUTED,
@@ -16,7 +16,6 @@ from framecast.figures.base import (
     fit_scale,
     label_ends,
     marker,
-    metric_fact,
     reference_name,
     short,
     whole_steps,
@@ -52,7 +51,7 @@ def error_vs_horizon(results: Results, dataset: str) -> Figure:
     labels += [_system(axes, results, dataset, metric, systems, system) for system in systems]
     fit_scale(axes, np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines]).tolist())
     labels += draw_floor(axes, results, dataset, metric)
-    axes.set(xlabel="forecast step", ylabel=metric_fact(metric, "unit"))
+    axes.set(xlabel="forecast step", ylabel=catalogue.metric_fact(metric, "unit"))
     whole_steps(axes)
     label_ends(axes, labels)
     return figure

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framecast import published
-from framecast.figures.base import Results, Spread, System, metric_fact, short
+from framecast import catalogue, published
+from framecast.figures.base import Results, Spread, System, short
 from framecast.params import Study
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -296,7 +296,10 @@ def all_metrics(results: Results, dataset: str) -> tuple[list[Metric], list[tupl
         )
         for system in [*systems, *results.baselines(dataset)]
     ]
-    return [Metric(metric, metric_fact(metric, "unit"), metric_fact(metric, "better")) for metric in metrics], rows
+    return [
+        Metric(metric, catalogue.metric_fact(metric, "unit"), catalogue.metric_fact(metric, "better"))
+        for metric in metrics
+    ], rows
 
 
 def glance(results: Results, dataset: str) -> Glance | None:
@@ -328,6 +331,6 @@ def _told(comparison: Comparison) -> str:
 
 
 def _best(results: Results, dataset: str, systems: Sequence[System], metric: str) -> System | None:
-    sign = 1 if metric_fact(metric, "better") == "lower" else -1
+    sign = 1 if catalogue.metric_fact(metric, "better") == "lower" else -1
     means = {system: spread.mean for system in systems if (spread := results.spread(dataset, system, metric))}
     return min(means, key=lambda system: sign * means[system]) if means else None

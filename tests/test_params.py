@@ -1,0 +1,253 @@
+"""Whatever is wrong in params.yaml is told in one line: the key's path, what was found, what is allowed."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from framecast import catalogue, params
+from framecast.errors import UserError
+from framecast.params import Evaluation, Training
+from tests.conftest import ROOT, one_line, run
+
+Path_ = tuple[Any, ...]
+STUDIES = {"real": ROOT / "params.yaml", "tiny": ROOT / "tests" / "params.yaml"}
+SECTIONS = ("scale", "seeds", "studies", "datasets", "models", "baselines", "losses", "training", "evaluation")
+
+#: What is wrong wherever a value of this type stands.
+WRONG: dict[type, list[Any]] = {
+    bool: [1, "yes", None, [True], {"nonsense": 1}],
+    int: [-1, 1.5, "1", True, float("nan"), 2**70, [1], [], {"nonsense": 1}],
+    float: ["1", True, None, float("nan"), float("inf"), [1.0], [], {"nonsense": 1}],
+    str: [1, 1.5, True, None, ["a"], [], {"nonsense": 1}],
+    list: [None, 1, "text", True, {"nonsense": 1}, [None], [[1]], [1.5], ["No Such/name"]],
+    dict: [None, 1, "text", True, [1], {"nonsense": 1}],
+}
+FREE_TEXT = "title"
+MAY_BE_NOTHING = ("digit_size", "train_stride", "clip_norm", "clip_norm_each")
+
+
+def tree_of(study: str) -> dict[str, Any]:
+    tree = yaml.load(STUDIES[study].read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    assert isinstance(tree, dict)
+    return tree
+
+
+def places(node: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    """Every section, entry and value, with its path."""
+    yield path, node
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield from places(value, (*path, key))
+
+
+def changed(tree: Any, path: Path_, value: Any) -> Any:
+    """A copy of a tree with another value at a path."""
+    if not path:
+        return value
+    copied = copy.deepcopy(tree)
+    node = copied
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    return copied
+
+
+def wrong_values(path: Path_, value: Any) -> Iterator[tuple[Path_, Any]]:
+    """Wrong type, out of range, an unknown sibling, an unknown name: whatever cannot be right at this place."""
+    for bad in WRONG[type(value)]:
+        weight = path and path[0] == "losses" and bad == -1
+        if not weight and not (bad is None and path and path[-1] in MAY_BE_NOTHING):
+            yield path, bad
+    if isinstance(value, str) and path[-1] != FREE_TEXT:
+        yield from ((path, name) for name in ("", "No Such/name", "../up", "UPPER", "nowhere_to_be_found"))
+    if isinstance(value, list):
+        yield path, value + value[:1] if value else [1, 1]
+    if isinstance(value, dict):
+        yield (*path, "nonsense"), 1
+        yield (*path, "No Such/name"), {}
+
+
+def keys_with_a_default(study: str) -> Iterator[tuple[Path_, Any]]:
+    """Keys that could be written and are not: each takes no mapping and no truth about something else."""
+    tree = tree_of(study)
+    for name, entry in tree["datasets"].items():
+        for argument in catalogue.keyword_arguments(f"data.{entry['kind']}"):
+            yield ("datasets", name, argument), {"nonsense": 1}
+    for name, entry in tree["models"].items():
+        for argument in catalogue.keyword_arguments(f"models.{entry['kind']}"):
+            yield ("models", name, argument), {"nonsense": 1}
+        for key in Training.model_fields:
+            yield ("models", name, "training"), {key: {"nonsense": 1}}
+    for section, keys in {"training": Training.model_fields, "evaluation": Evaluation.model_fields}.items():
+        for key in keys:
+            yield (section, key), {"nonsense": 1}
+    for term in catalogue.names("losses"):
+        for option in ("weight", *catalogue.keyword_arguments(f"losses.{term}")):
+            yield ("losses", "other"), {term: {"weight": 1.0, option: {"nonsense": 1}}}
+
+
+def all_wrong(study: str) -> Iterator[tuple[Path_, Any]]:
+    for path, value in places(tree_of(study)):
+        yield from wrong_values(path, value)
+    yield from keys_with_a_default(study)
+    yield from (((section,), ...) for section in (*SECTIONS, "figures", "scales"))  # ... is: not there at all
+
+
+def refused(tree: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        params.resolve(tree)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_bad_value_for_every_key_is_one_line_with_its_path(study: str) -> None:
+    tree = tree_of(study)
+    tried = 0
+    for path, bad in all_wrong(study):
+        wrong = changed(tree, path, bad)
+        if bad is ...:
+            del wrong[path[0]]
+        try:
+            message = refused(wrong)
+        except BaseException as error:
+            raise AssertionError(f"{'.'.join(map(str, path))} = {bad!r}: {error!r}") from error
+        assert message.startswith("params.yaml: "), message
+        assert "\n" not in message
+        assert "found " in message, message
+        assert "; allowed: " in message, message
+        if not isinstance(bad, dict) and bad is not ...:  # else what was taken away is missed where it is used
+            place, told = ".".join(map(str, path)), message.removeprefix("params.yaml: ").split(": ")[0]
+            assert told.startswith(place) or told == place.rpartition(".")[0], f"{place} = {bad!r}: {message}"
+        tried += 1
+    assert tried > 600, tried
+
+
+def written(text: str, tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+GOOD = STUDIES["tiny"].read_text(encoding="utf-8")
+LINES = {
+    "empty file": ("", "top level: found nothing"),
+    "a list": ("- scale: tiny\n", "top level: found a list"),
+    "a tab": ("training:\n\tepochs: 1\n", "line 2: found character '\\t'"),
+    "a key twice": (GOOD + "seeds: [3]\n", "line 19: found the key 'seeds' for the second time"),
+    "a key twice, deeper": (GOOD.replace("epochs: 2", "epochs: 2, epochs: 3"), "found the key 'epochs'"),
+    "brackets": (GOOD.replace("[1, 2]", "[1, 2", 1), "line 4: "),
+    "text for a number": (GOOD.replace("1.0e-3", "'1e-3'"), 'training.learning_rate: found "1e-3"; allowed: a number'),
+    "yes for a number": (GOOD.replace("1.0e-3", "yes"), "training.learning_rate: found true; allowed: a number"),
+    "no for a name": (GOOD.replace("losses: {mse:", "losses: {no:"), "losses: found the key false, a YAML bool"),
+    "a date": (GOOD.replace("[1, 2]", "2022-04-01", 1), "seeds: found a YAML date (2022-04-01)"),
+    "itself": (GOOD + "more: &here {more: *here}\n", "found an anchor that holds itself"),
+    "an object": (GOOD + "more: !!python/object:os.system x\n", "could not determine a constructor"),
+    "a binary": ("\x00", "not readable: unacceptable character"),
+    "spaces in a name": (GOOD.replace("mse: {mse", "mean error: {mse"), 'losses.mean error: found "mean error"'),
+    "a line in a name": (
+        GOOD.replace("losses: {mse", 'losses: {"m\\ne"'),
+        'found "m\\ne"; allowed: a name of',
+    ),
+    "a model for video on series": (
+        GOOD.replace("[seq2seq_lstm]", "[seq2seq_convlstm]", 1),
+        "studies.sequence_depth: found model seq2seq_convlstm, which needs video, with dataset generated_sins",
+    ),
+    "a metric for video on series": (
+        GOOD.replace("primary: mse_pix01", "primary: psnr_frame"),
+        "evaluation.primary: found 'psnr_frame', which needs video, and dataset generated_sins is series",
+    ),
+    "a primary metric without values per sequence": (
+        GOOD.replace("primary: mse_pix01", "primary: psnr_of_mean").replace("[mse_pix01,", "[psnr_of_mean, mse_pix01,"),
+        'evaluation.primary: found "psnr_of_mean" (did you mean psnr_frame?); allowed: mse_pix01, psnr_frame',
+    ),
+    "a figure for video on series": (
+        GOOD.replace("filmstrip: video", "filmstrip: all"),
+        "figures.filmstrip: found",
+    ),
+    "a baseline to train": (
+        GOOD.replace("{kind: seq2seq_lstm,", "{kind: zeros,"),
+        'models.seq2seq_lstm.kind: found "zeros"; allowed: seq2seq_convlstm, seq2seq_lstm',
+    ),
+    "a trained baseline": (
+        GOOD.replace("baselines: [copy_last,", "baselines: [seq2seq_lstm,"),
+        'baselines: found "seq2seq_lstm"; allowed: context_mean, copy_last, least_squares, zeros',
+    ),
+    "a model named as a baseline": (
+        GOOD.replace("models:\n", "models:\n  zeros: {kind: seq2seq_lstm}\n", 1),
+        "models.zeros: found the name of a baseline",
+    ),
+    "a slip of the pen": (
+        GOOD.replace("epochs: 2", "epohcs: 2"),
+        'training.epohcs: found "epohcs" (did you mean epochs?)',
+    ),
+    "a wrong scale": (
+        GOOD.replace("scale: tiny", "scale: tny"),
+        'scale: found "tny" (did you mean tiny?)',
+    ),
+    "a scale of a stranger": (
+        GOOD.replace("{tiny: {}}", "{tiny: {datasets: {sins: {test: 1}}}}"),
+        'scales.tiny.datasets: found "sins"; allowed: generated_sins, moving_mnist',
+    ),
+    "a wrong value in another scale": (
+        GOOD.replace("{tiny: {}}", "{tiny: {}, big: {datasets: {generated_sins: {test: -1}}}}"),
+        "scales.big.datasets.generated_sins.test: found -1; allowed: above 0",
+    ),
+    "a wrong value under a scale that hides it": (
+        GOOD.replace("epochs: 2", "epochs: 0").replace("{tiny: {}}", "{tiny: {training: {epochs: 1}}}"),
+        "training.epochs: found 0; allowed: above 0",
+    ),
+    "one beta": (GOOD.replace("[0.9, 0.98]", "[0.9]"), "training.betas.1: found nothing"),
+    "three betas": (GOOD.replace("[0.9, 0.98]", "[0.9, 0.98, 1]"), "training.betas: found a list; allowed: at most 2"),
+    "an empty section": (GOOD.replace("{tiny: {}}", ""), "scales: found nothing; allowed: a mapping"),
+    "a seed too large": (GOOD.replace("[1, 2]", f"[{10**30}]", 1), "seeds.0: found 1000000000000000000000000000000;"),
+}
+
+
+@pytest.mark.parametrize("case", LINES)
+def test_traps_of_yaml_and_impossible_studies(case: str, tmp_path: Path) -> None:
+    text, expected = LINES[case]
+    assert text != GOOD
+    with pytest.raises(UserError) as caught:
+        params.load(written(text, tmp_path))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert expected in message
+    assert "; allowed: " in message
+
+
+def test_numbers_that_yaml_calls_text_are_numbers(tmp_path: Path) -> None:
+    for number in ("1e-3", "1E-3", "1.e-3", ".001"):
+        found = params.load(written(GOOD.replace("1.0e-3", number), tmp_path))
+        assert found.training.learning_rate == 1e-3
+
+
+def test_the_chosen_scale_is_laid_over_the_published_values() -> None:
+    tree = tree_of("real")
+    laptop, paper = params.resolve(tree), params.resolve(tree | {"scale": "paper"})
+    assert paper.datasets["moving_mnist"].arguments["frame_size"] == 64
+    assert laptop.datasets["moving_mnist"].arguments["frame_size"] == 32
+    assert laptop.recipe("seq2seq_convlstm").betas == paper.recipe("seq2seq_convlstm").betas == (0.9, 0.98)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            GOOD.replace("epochs: 2", "epochs: two"),
+            'params.yaml: training.epochs: found "two"; allowed: a whole',
+        ),
+        (GOOD.replace("seeds:", "sedes:"), 'params.yaml: sedes: found "sedes" (did you mean seeds?)'),
+        ("", "params.yaml: top level: found nothing; allowed: a mapping of sections"),
+        (None, "params.yaml: not found; run framecast from the root of the repository"),
+    ],
+)
+def test_the_command_line_says_it_in_one_line(study: Path, text: str | None, expected: str) -> None:
+    if text is None:
+        (study / "params.yaml").unlink()
+    else:
+        written(text, study)
+    for command in (["grid"], ["train", "generated_sins/seq2seq_lstm/depth-1/mse/seed-1"]):
+        assert one_line(run("framecast", *command, cwd=study, check=False)).startswith(f"framecast: {expected}")
