@@ -115,7 +115,7 @@ def _groups(grid: "Grid") -> dict[Group, list["Cell"]]:
 def _comparison_rows(grid: "Grid", groups: dict[Group, list["Cell"]]) -> Iterator[Row]:
     """Paired bootstrap of every two groups that differ in one thing only, and each trained one with each baseline."""
     settings = grid.params.evaluation
-    better = catalogue.metric_fact(settings.primary, "better")
+    better: Any = catalogue.metric_fact(settings.primary, "better")
     for a, b in itertools.combinations(groups, 2):
         if _comparable(a, b):
             scores = _primary(grid, groups[a]), _primary(grid, groups[b])

@@ -296,10 +296,8 @@ def all_metrics(results: Results, dataset: str) -> tuple[list[Metric], list[tupl
         )
         for system in [*systems, *results.baselines(dataset)]
     ]
-    return [
-        Metric(metric, catalogue.metric_fact(metric, "unit"), catalogue.metric_fact(metric, "better"))
-        for metric in metrics
-    ], rows
+    told = [Metric(metric, *(catalogue.metric_fact(metric, fact) for fact in ("unit", "better"))) for metric in metrics]
+    return told, rows
 
 
 def glance(results: Results, dataset: str) -> Glance | None:
