@@ -107,7 +107,7 @@ def _pieces(batches: Iterable[tuple[Tensor, Tensor]], shape: tuple[int, ...]) ->
 
 
 def _require_finite(pair: Pair, seen: int) -> None:
-    """Raise UserError naming sequence and step; a frame's mean square, wanted anyway, is finite only if its values are."""
+    """Raise UserError naming sequence and step. A frame's mean square, wanted anyway, is finite if its values are."""
     bad = ~pair.shared(mean_square).isfinite()
     if bad.any():
         sequence, step = bad.nonzero()[0].tolist()
