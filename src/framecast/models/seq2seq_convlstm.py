@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from framecast.errors import UserError
+from framecast.models.layers.gates import lstm_gates
 from framecast.models.layers.seq2seq import Seq2Seq, State
 from framecast.ranges import PositiveInt
 
@@ -36,10 +37,7 @@ class ConvLSTMCell(nn.Module):
     def forward(self, x: Tensor, state: State) -> State:
         """The equations of the module's docstring."""
         h, c = state
-        i, f, g, o = self.gates(torch.cat([x, h], dim=1)).chunk(4, dim=1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * c.tanh()
-        return h, c
+        return lstm_gates(self.gates(torch.cat([x, h], dim=1)), c)
 
 
 class ReadOut(nn.Module):

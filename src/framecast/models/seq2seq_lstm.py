@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from framecast.models.layers.gates import lstm_gates
 from framecast.models.layers.seq2seq import Seq2Seq, State
 from framecast.ranges import PositiveInt
 
@@ -34,10 +35,7 @@ class LSTMCell(nn.Module):
     def forward(self, x: Tensor, state: State) -> State:
         """The equations of the module's docstring."""
         h, c = state
-        i, f, g, o = self.gates(torch.cat([x, h], dim=1)).chunk(4, dim=1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * c.tanh()
-        return h, c
+        return lstm_gates(self.gates(torch.cat([x, h], dim=1)), c)
 
 
 class Seq2SeqLSTM(Seq2Seq):
