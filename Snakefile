@@ -1,10 +1,12 @@
 """framecast: every dataset × model × depth × loss × seed cell of params.yaml, and the report about them."""
 
 
-configfile: "params.yaml"
-
-
 include: "workflow/rules/common.smk"
+
+
+configfile: "params.yaml"  # after common.smk, which says in one line what is wrong with it
+
+
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"

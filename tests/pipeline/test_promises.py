@@ -1,0 +1,307 @@
+"""The promises of the two engines to each other, held by the real programs (``snakemake`` and ``dvc``)."""
+
+import csv
+import hashlib
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.pipeline.conftest import CONVLSTM, LSTM, MADE_OF_ALL, Clone, cell_files
+from tests.test_report import Page, expected
+
+pytestmark = pytest.mark.slow
+
+TABLES = ("scores.csv", "horizon.csv", "comparisons.csv", "loss_curves.csv")
+
+
+# --- 1, 5: the engines agree, and a study has one dvc.lock ------------------------------------------
+
+
+def test_after_dvc_repro_nothing_is_left_to_do(built: Clone) -> None:
+    built.assert_quiet()
+
+
+@pytest.mark.parametrize("jobs", ["-j1", "-j2"])
+def test_snakemake_alone_gives_the_same_lock_file(built: Clone, fresh: Callable[[], Clone], jobs: str) -> None:
+    clone = fresh()
+    clone("snakemake", jobs)
+    clone("dvc", "commit", "--force")
+    ours, theirs = (folder / "dvc.lock" for folder in (clone.folder, built.folder))
+    assert ours.read_bytes() == theirs.read_bytes()
+    clone.commit("The study, run")
+    clone.assert_quiet()
+
+
+def test_the_report_tells_the_numbers_of_the_tables(built: Clone) -> None:
+    reports = built.folder / "reports"
+    page = Page((reports / "report.html").read_text(encoding="utf-8"))
+    scores = pd.read_csv(reports / "scores.csv", dtype={"key": str})
+    told = {
+        tuple(number[f"data-{name}"] for name in ("dataset", "model", "depth", "loss", "metric")): number["data-value"]
+        for number in page.numbers("mean")
+    }
+    truth = expected(scores, "mean")
+    assert {key: float(value) for key, value in told.items()} == pytest.approx(truth, rel=1e-12)
+    assert len(truth) == 2 * 1 + 2 + 2 + 1  # two depths and a baseline with one metric, one depth and one with two
+    tree = json.loads((reports / "metrics.json").read_text(encoding="utf-8"))
+    for (dataset, model, depth, loss, metric), value in truth.items():
+        place = tree[dataset][model]
+        place = place[f"depth-{depth}"][loss] if depth else place
+        assert place[metric]["mean"] == pytest.approx(value, rel=1e-12)
+
+
+# --- 2: no clock and no engine's memory enters ------------------------------------------------------
+
+
+def test_a_pulled_clone_has_nothing_to_do_whatever_its_clocks_say(pulled: Clone) -> None:
+    pulled.assert_quiet()
+    outputs = [path for path in pulled.folder.rglob("*") if ".git" not in path.parts and ".dvc" not in path.parts]
+    for path in outputs:
+        os.utime(path)
+    pulled.assert_quiet()
+    chance, now = random.Random(0), time.time()
+    for path in outputs:
+        when = now + chance.uniform(-1e8, 1e8)
+        os.utime(path, (when, when))
+    pulled.assert_quiet()
+    for folder in ("data", "reports/figures", ".snakemake"):
+        shutil.rmtree(pulled.folder / folder)
+    pulled("dvc", "checkout")
+    pulled.assert_quiet()
+
+
+# --- 3: a change reruns what it touches, and a commit shows what moved ------------------------------
+
+
+def test_one_changed_cell_moves_its_own_numbers_and_going_back_undoes_it(pulled: Clone) -> None:
+    before, tables = pulled.artefacts(), rows_of(pulled)
+    pulled.edit("params.yaml", ("hidden_channels: 4", "hidden_channels: 3"))
+    touched = cell_files(CONVLSTM)
+    assert pulled.planned() == touched | MADE_OF_ALL
+    pulled("dvc", "repro")
+    assert pulled.made_since(before) == touched
+    pulled.commit("A smaller ConvLSTM")
+    pulled.assert_quiet()
+    moved = json.loads(pulled("dvc", "metrics", "diff", "--json", "HEAD~1").stdout)["reports/metrics.json"]
+    place = "moving_mnist.seq2seq_convlstm.depth-1.mse"
+    assert set(moved) == {f"{place}.mse_pix01.mean", f"{place}.psnr_frame.mean"}
+    assert all(value["old"] != value["new"] for value in moved.values())
+    for table, rows in rows_of(pulled).items():
+        differing = set(rows ^ tables[table])
+        assert differing
+        assert all("seq2seq_convlstm" in row for row in differing), table
+    for revision in ("HEAD~1", "main"):
+        pulled.git("checkout", "--quiet", revision)
+        pulled("dvc", "checkout")
+        pulled.assert_quiet()
+
+
+def rows_of(clone: Clone) -> dict[str, set[str]]:
+    """The lines of every table in git."""
+    return {name: set((clone.folder / "reports" / name).read_text().splitlines()) for name in TABLES}
+
+
+def test_snakemake_runs_the_touched_cells_and_no_other(pulled: Clone) -> None:
+    before = pulled.artefacts()
+    pulled.edit("params.yaml", ("hidden_size: 8", "hidden_size: 7"))
+    touched = cell_files(LSTM.format(1), LSTM.format(2))
+    assert pulled.planned() == touched | MADE_OF_ALL
+    pulled("snakemake")
+    assert {name for name in pulled.made_since(before) if name in touched} == touched
+    assert pulled.planned() == set()
+    pulled("dvc", "repro")  # the work is done: it prunes what was replaced, and records
+    assert pulled.made_since(before) == touched
+    pulled.commit("A smaller LSTM")
+    pulled.assert_quiet()
+
+
+ALL_CELLS = (LSTM.format(1), LSTM.format(2), CONVLSTM)
+BASELINES = {"scores/generated_sins/copy_last", "scores/moving_mnist/copy_last"}
+PLANS: dict[str, tuple[str, str, str, set[str]]] = {
+    "a seed": ("params.yaml", "seeds: [1]", "seeds: [2]", {f.replace("d-1", "d-2") for f in cell_files(*ALL_CELLS)}),
+    "a loss weight": ("params.yaml", "{mse: {mse: 1.0}}", "{mse: {mse: 2.0}}", cell_files(*ALL_CELLS)),
+    "a dataset's size": (
+        "params.yaml",
+        "train: 8,",
+        "train: 6,",
+        {"processed/moving_mnist", "scores/moving_mnist/copy_last", *cell_files(CONVLSTM)},
+    ),
+    "a metric": (
+        "params.yaml",
+        "metrics: [mse_pix01,",
+        "metrics: [mse_pix01, mae_pix01,",
+        {f"scores/{cell}" for cell in ALL_CELLS} | BASELINES,
+    ),
+    "an unused dataset": (
+        "params.yaml",
+        "datasets:\n",
+        "datasets:\n  waiting: {kind: generated_noise}\n",
+        set(),
+    ),
+    "a title": ("params.yaml", "sequence_depth: {", "sequence_depth: {title: Depth, ", {"report"}),
+    "a comment": (
+        "src/framecast/models/seq2seq_lstm.py",
+        '    """One LSTM step',
+        '    # another comment\n    """Another docstring: one LSTM step',
+        set(),
+    ),
+    "an equation": (
+        "src/framecast/models/seq2seq_lstm.py",
+        "nn.Sequential(nn.Linear(hidden_size, frame_shape[0]), nn.Sigmoid())",
+        "nn.Sequential(nn.Linear(hidden_size, frame_shape[0]), nn.Hardsigmoid())",
+        cell_files(LSTM.format(1), LSTM.format(2)),
+    ),
+    "how a dataset is drawn": (
+        "src/framecast/data/generated_sins.py",
+        "(np.sin(alpha * tau + beta) + 1) / 2",
+        "(np.cos(alpha * tau + beta) + 1) / 2",
+        {"processed/generated_sins", "scores/generated_sins/copy_last", *cell_files(LSTM.format(1), LSTM.format(2))},
+    ),
+}
+
+
+def test_every_change_plans_exactly_what_it_touches(pulled: Clone) -> None:
+    for change, (file, old, new, touched) in PLANS.items():
+        pulled.edit(file, (old, new))
+        told = {"tables", "report"} if touched - {"report"} else touched
+        assert pulled.planned() == touched | told, change
+        pulled.git("checkout", "--quiet", file)
+    pulled.assert_quiet()
+
+
+# --- 4: what is taken out leaves nothing behind, and nothing is lost --------------------------------
+
+
+def test_a_cell_taken_out_leaves_no_artefact_and_no_number(pulled: Clone) -> None:
+    before = pulled.artefacts()
+    gone = LSTM.format(2)
+    assert any(gone in name for name in before)
+    pulled.edit("params.yaml", ("depths: [1, 2]", "depths: [1]"))
+    pulled("dvc", "repro")
+    assert pulled.made_since(before) == cell_files(gone)
+    assert not list(pulled.folder.glob("data/**/*depth-2*"))
+    assert not (pulled.folder / "data" / "attic").exists()  # DVC's cache holds all of it
+    for table in TABLES:
+        with (pulled.folder / "reports" / table).open(encoding="utf-8", newline="") as file:
+            assert not [row for row in csv.DictReader(file) if row.get("depth") == "2" or "depth-2" in str(row)]
+    assert "depth-2" not in (pulled.folder / "reports" / "metrics.json").read_text()
+    assert gone not in (pulled.folder / "reports" / "report.html").read_text()
+    pulled.commit("Only one depth")
+    pulled.assert_quiet()
+
+
+def test_what_dvc_has_not_recorded_is_kept_in_the_attic(pulled: Clone) -> None:
+    kept_by_dvc, costly = CONVLSTM, CONVLSTM.replace("seed-1", "seed-7")
+    pulled.edit("params.yaml", ("seeds: [1]", "seeds: [7]"))
+    pulled("framecast", "train", costly)
+    weights = next(pulled.folder.glob(f"data/runs/{costly}/*/model.safetensors"))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    pulled.git("checkout", "--quiet", "params.yaml")
+    done = pulled("framecast", "prune", "train")
+    assert f"data/runs/{costly}" in done.stderr
+    assert not list(pulled.folder.glob(f"data/runs/{costly}/*"))
+    (moved,) = pulled.folder.glob(f"data/attic/runs/{costly}/*/model.safetensors")
+    assert hashlib.sha256(moved.read_bytes()).hexdigest() == digest
+    assert list(pulled.folder.glob(f"data/runs/{kept_by_dvc}/*/model.safetensors"))
+    pulled.assert_quiet()
+
+
+# --- one file and one line --------------------------------------------------------------------------
+
+SYSTEM = '''"""A system that repeats the last frame, brighter or darker by one trained factor per layer."""
+
+import torch
+from torch import Tensor, nn
+
+from framecast.models.base import Forecaster
+from framecast.ranges import PositiveInt
+
+FRAMES = "any"
+
+
+class Brighter(Forecaster):
+    """ŷ_j = a_1 ⋯ a_L x_T."""
+
+    def __init__(self, frame_shape: tuple[int, ...], *, depth: PositiveInt) -> None:
+        super().__init__(frame_shape)
+        self.factors = nn.Parameter(torch.ones(depth))
+
+    def forward(self, context: Tensor, horizon: int, teacher: Tensor | None = None) -> Tensor:
+        """(B, T, *frame) → (B, horizon, *frame)."""
+        return self.factors.prod() * torch.stack([context[:, -1]] * horizon, dim=1)
+'''
+LOSS = '''"""The fourth power of the error."""
+
+from torch import Tensor
+
+
+def quartic(forecast: Tensor, target: Tensor) -> Tensor:
+    """mean (ŷ − y)⁴."""
+    return ((forecast - target) ** 4).mean()
+'''
+DATASET = '''"""Straight lines."""
+
+import numpy as np
+
+from framecast.data.generated.series import GeneratedSeries
+from framecast.ranges import PositiveInt
+
+FRAMES = "series"
+
+
+class Ramps(GeneratedSeries):
+    """v(τ) = u τ."""
+
+    origin = "straight lines drawn by framecast"
+    draws = 1
+
+    def __init__(self, *, context: PositiveInt = 4, horizon: PositiveInt = 3) -> None:
+        super().__init__(context, horizon, {"train": 16, "validation": 8, "test": 8}, 0)
+
+    def curves(self, uniforms: np.ndarray) -> np.ndarray:
+        """u τ with τ from 0 to 1."""
+        return uniforms[:, :1] * np.linspace(0, 1, self.context + self.horizon)
+'''
+FILES = {"models/brighter.py": SYSTEM, "losses/quartic.py": LOSS, "data/ramps.py": DATASET}
+LINES = (
+    ("models:\n", "models:\n  brighter: {kind: brighter}\n"),
+    ("losses: {", "losses: {quartic: {quartic: 1.0}, "),
+    ("datasets:\n", "datasets:\n  ramps: {kind: ramps}\n"),
+)
+STUDIES = """studies:
+  system: {datasets: [generated_sins], models: [brighter], depths: [1], losses: [mse]}
+  loss: {datasets: [generated_sins], models: [seq2seq_lstm], depths: [1], losses: [quartic]}
+  dataset: {datasets: [ramps], models: [seq2seq_lstm], depths: [1], losses: [mse]}
+"""
+NEW_CELLS = (
+    "generated_sins/brighter/depth-1/mse/seed-1",
+    "generated_sins/seq2seq_lstm/depth-1/quartic/seed-1",
+    "ramps/seq2seq_lstm/depth-1/mse/seed-1",
+)
+
+
+def test_a_system_a_loss_and_a_dataset_are_one_file_and_one_line_each(pulled: Clone) -> None:
+    before = pulled.artefacts()
+    for name, text in FILES.items():
+        (pulled.folder / "src" / "framecast" / name).write_text(text, encoding="utf-8")
+    assert pulled.planned() == set()  # a file that no line names is nobody's business
+    pulled.edit("params.yaml", *LINES)
+    assert pulled.planned() == set()  # nor is an entry that no study uses
+    pulled.edit("params.yaml", ("studies:\n", STUDIES))
+    new = {*cell_files(*NEW_CELLS), "processed/ramps", "scores/ramps/copy_last"}
+    assert pulled.planned() == new | MADE_OF_ALL
+    pulled("dvc", "repro")
+    assert pulled.made_since(before) == new
+    pulled.commit("Three additions")
+    pulled.assert_quiet()
+    tree: dict[str, Any] = json.loads((pulled.folder / "reports" / "metrics.json").read_text(encoding="utf-8"))
+    assert tree["generated_sins"]["brighter"]["depth-1"]["mse"]["mse_pix01"]["mean"] > 0
+    assert tree["generated_sins"]["seq2seq_lstm"]["depth-1"].keys() == {"mse", "quartic"}
+    assert tree["ramps"].keys() == {"seq2seq_lstm", "copy_last"}

@@ -1,0 +1,120 @@
+"""The rules and the DVC stages: in form, in step with each other, and plain about what is wrong."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from framecast import params
+from framecast.grid import Grid
+from tests.conftest import BIN, ROOT, run
+from tests.pipeline.conftest import CONVLSTM, Clone
+
+GRID = Grid(params.load(ROOT / "tests" / "params.yaml"))
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+WRITTEN = {
+    "data": [file for dataset in GRID.datasets for file in GRID.data_files(dataset)],
+    "train": [file for cell in GRID.cells for file in GRID.run_files(cell)],
+    "evaluate": [file for cell in GRID.scored for file in GRID.score_files(cell)] + GRID.table_files(),
+    "report": GRID.report_files(),
+}
+TARGETS = {"data": "data", "train": "train_all", "evaluate": "evaluate_all", "report": "report"}
+
+
+def outputs(stage: str) -> list[Path]:
+    """What DVC records after a stage."""
+    listed = [entry for kind in ("outs", "metrics", "plots") for entry in STAGES[stage].get(kind, ())]
+    return [Path(name) for entry in listed for name in ([entry] if isinstance(entry, str) else entry)]
+
+
+def test_every_file_of_a_phase_is_an_output_of_its_stage_and_of_no_other() -> None:
+    assert STAGES.keys() == WRITTEN.keys()
+    for phase, files in WRITTEN.items():
+        for file in files:
+            held = [stage for stage in STAGES if any(Path(file).is_relative_to(out) for out in outputs(stage))]
+            assert held == [phase], file
+
+
+def test_dvc_never_removes_what_snakemake_would_have_to_make_again() -> None:
+    for stage, entry in STAGES.items():
+        for kind in ("outs", "metrics", "plots"):
+            assert all(options["persist"] for out in entry.get(kind, ()) for options in out.values()), stage
+
+
+def test_together_the_stages_depend_on_every_section_of_params_yaml() -> None:
+    watched = {key for entry in STAGES.values() for file in entry["params"] for key in file["params.yaml"]}
+    assert watched == set(params.Params.model_fields)
+
+
+@pytest.mark.slow
+def test_each_stage_asks_snakemake_for_its_own_phase(built: Clone) -> None:
+    rules = built("snakemake", "--list-target-rules").stdout.split()
+    for stage, target in TARGETS.items():
+        assert STAGES[stage]["cmd"].split(" && ")[0] == f"snakemake -- {target}"
+        assert target in rules
+
+
+@pytest.mark.slow
+def test_the_rules_are_in_form(built: Clone) -> None:
+    run("snakefmt", "--check", "Snakefile", "workflow", cwd=ROOT)
+    lint = built("snakemake", "--lint")
+    assert "Congratulations, your workflow is in a good condition!" in lint.stdout + lint.stderr
+
+
+@pytest.mark.slow
+def test_a_wrong_params_yaml_stops_every_program_with_the_same_line(pulled: Clone) -> None:
+    before = pulled.artefacts()
+    pulled.edit("params.yaml", ("epochs: 2", "epochs: none"))
+    line = 'framecast: params.yaml: training.epochs: found "none"; allowed: a whole number'
+    for program in (("framecast", "grid"), ("snakemake",), ("snakemake", "--dry-run"), ("dvc", "repro")):
+        done = pulled(*program, check=False)
+        assert done.returncode not in (0, 75)
+        assert (done.stdout + done.stderr).splitlines().count(line) == 1
+        assert "Traceback" not in done.stderr
+    assert not pulled.made_since(before)
+
+
+@pytest.mark.slow
+def test_a_file_that_is_no_yaml_stops_every_program_with_one_reason(pulled: Clone) -> None:
+    (pulled.folder / "params.yaml").write_text("training:\n\tepochs: 1\n")
+    for program, reason in {
+        ("framecast", "grid"): "line 2: found character '\\t' that cannot start any token",
+        ("snakemake",): "line 2: found character '\\t' that cannot start any token",
+        ("dvc", "repro"): "YAML file structure is corrupted",
+    }.items():
+        done = pulled(*program, check=False)
+        assert done.returncode not in (0, 75)
+        assert (done.stdout + done.stderr).count(reason) == 1
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_an_override_that_the_jobs_would_not_see_is_refused(pulled: Clone) -> None:
+    done = pulled("snakemake", "--config", "seeds=[2]", check=False)
+    assert done.returncode == 1
+    assert "framecast: --config: found a value, allowed: none" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_second_start_of_either_engine_is_told_so_and_the_first_goes_on(pulled: Clone) -> None:
+    pulled.edit("params.yaml", ("hidden_channels: 4", "hidden_channels: 2"))
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **pulled.environment}
+    first = subprocess.Popen(
+        [BIN / "snakemake"], cwd=pulled.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    logs = pulled.folder / "logs" / "train" / Path(CONVLSTM)
+    while first.poll() is None and not list(logs.glob("*.log")):
+        time.sleep(0.05)
+    second = pulled("snakemake", check=False)
+    third = pulled("dvc", "repro", check=False)
+    said, _ = first.communicate()
+    assert first.returncode == 0, said.decode()
+    assert second.returncode == 1
+    assert "LockException" in second.stdout + second.stderr
+    assert "Traceback" not in second.stderr
+    assert third.returncode not in (0, 75)
+    assert "LockException" in third.stdout + third.stderr
+    assert pulled.planned() == set()
