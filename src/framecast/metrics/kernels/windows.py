@@ -88,8 +88,10 @@ class Moments:
 
 def moments(first: Float[Tensor, "*grid p"], second: Float[Tensor, "*grid p"], window: Window) -> Moments:
     """Window sums over the positions where the window fits."""
-    a, b = (image.to(torch.float64, memory_format=torch.contiguous_format) for image in (first, second))
-    s, t = a + b, a - b
+    # In place wherever possible, as memory takes the time. Sums of two float32 fit float64, so t is a − b.
+    s, t = (image.to(torch.float64, memory_format=torch.contiguous_format, copy=True) for image in (first, second))
+    s.add_(t)
+    torch.sub(s, t, alpha=2, out=t)
     count = sum(window.weights) ** (s.ndim - 1)
     mean_t = window.sums(t).square_()
     mean = window.sums(s).square_().add_(mean_t)
