@@ -19,7 +19,7 @@ from framecast.metrics.base import FrameMean, Metric, Pair
 from framecast.metrics.kernels.errors import mean_square
 
 #: Values of forecast per piece on the CPU: whatever the batch size, what metrics derive from them stays in the cache.
-PIECE = 2**18
+PIECE = 2**17
 
 
 @dataclass(frozen=True)
