@@ -1,18 +1,14 @@
-"""The hand-written gradient of the gates is the plain formula's, in every type and layout."""
+"""The hand-written gradient of the gates is that of the plain formula, in every type and layout.
+
+(The plain formula itself is held against nn.LSTMCell in test_models.py.)
+"""
 
 import pytest
 import torch
 from torch import Tensor
 
-from framecast.models.layers.gates import lstm_gates
+from framecast.models.layers.gates import _formula, lstm_gates
 from framecast.models.seq2seq_convlstm import Seq2SeqConvLSTM
-
-
-def plain(preactivations: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """The thesis' equations, left to autograd."""
-    i, f, g, o = preactivations.chunk(4, dim=1)
-    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-    return o.sigmoid() * c.tanh(), c
 
 
 def arrays(size: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
@@ -46,7 +42,7 @@ def test_values_and_gradients_are_the_plain_formulas(
         loss.backward()
         return [h, c, *(x.grad for x in inputs)]
 
-    for ours, expected in zip(outcome(lstm_gates, dtype), outcome(plain, torch.float64), strict=True):
+    for ours, expected in zip(outcome(lstm_gates, dtype), outcome(_formula, torch.float64), strict=True):
         assert ours.dtype == dtype
         assert ours.is_contiguous(memory_format=layout)
         torch.testing.assert_close(ours.double(), expected, rtol=3 * atol, atol=3 * atol)

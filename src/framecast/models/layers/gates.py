@@ -34,8 +34,17 @@ def lstm_gates(
 
     Differentiable once: asking for a second derivative raises RuntimeError.
     """
-    h, c = _LSTMGates.apply(preactivations, c.to(preactivations.dtype))
+    c = c.to(preactivations.dtype)
+    # torch.compile fuses the plain formula and its gradient into one pass each, which calls of ours would prevent.
+    formula = _formula if torch.compiler.is_compiling() else _LSTMGates.apply
+    h, c = formula(preactivations, c)
     return h, c
+
+
+def _formula(preactivations: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    i, f, g, o = preactivations.chunk(4, dim=1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
 
 
 class _LSTMGates(torch.autograd.Function):

@@ -64,6 +64,9 @@ class Seq2Seq(Forecaster):
 
     def forward(self, context: Tensor, horizon: int, teacher: Tensor | None = None) -> Tensor:
         """Forecast (B, horizon, *frame) from (B, T, *frame); free-running also in training, so no teacher is used."""
+        device = context.device.type
+        if torch.is_autocast_enabled(device):  # else [x; h] of mixed types is widened and narrowed again at every step
+            context = context.to(torch.get_autocast_dtype(device))
         states = self._zero_states(context, len(self.encoder))
         for frame in context.unbind(1):
             top, states = self.encoder(frame, states)
