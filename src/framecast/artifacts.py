@@ -3,10 +3,13 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from framecast.errors import UserError
 
 AFFECTS_NUMBERS = False
 
@@ -36,6 +39,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The file is on the disk before it gets its name, so a reader, a crash or a full disk never meets half a file. An
     existing file is replaced, not written into: a read-only hard link into a cache stays as it was.
+
+    What the system refuses is an OSError that names ``path``, also from a library that reports it as text only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -46,6 +51,15 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         partial.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        if error.filename is None or Path(error.filename) == partial:
+            error.filename = str(path)
+        raise
+    except Exception as error:
+        if (refusal := re.search(r"\(os error (\d+)\)", str(error))) is None:  # as safetensors words it
+            raise
+        number = int(refusal[1])
+        raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -62,8 +76,25 @@ def write_json(path: Path, tree: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file that a verb of ours wrote; UserError when it is not whole."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: expected JSON, found {error}; delete {path.parent} and run again") from None
+
+
+def verify(manifest: Path, *names: str) -> dict[str, Any]:
+    """The content of a manifest whose named siblings are the files that it vouches for, by their sha256.
+
+    Raises UserError with path, found and expected when the manifest or a file is missing or altered.
+    """
+    content: dict[str, Any] = read_json(manifest)
+    for name in names:
+        path, expected = manifest.with_name(name), content["sha256"][name]
+        found = sha256_of(path) if path.exists() else "no file"
+        if found != expected:
+            raise UserError(f"{path}: found sha256 {found}, expected {expected}; delete {path.parent} and run again")
+    return content
 
 
 def _sync_folder(folder: Path) -> None:

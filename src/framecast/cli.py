@@ -4,7 +4,6 @@ import errno
 import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -171,10 +170,12 @@ def main() -> None:
     except (UserError, NotFinished) as error:
         _leave(str(error), error.exit_code)
     except OSError as error:
-        if error.errno not in _REFUSALS:
+        if error.errno is None:  # not the system's word, so a fault of ours
             raise
-        where = Path(error.filename).as_posix() if error.filename else os.getcwd()
-        _leave(f"{where}: {_REFUSALS[error.errno]}", 1)
+        where = os.fsdecode(error.filename) if error.filename else os.getcwd()
+        _leave(f"{where}: {_REFUSALS.get(error.errno, (error.strerror or '').lower())}", 1)
+    except MemoryError as error:
+        _leave(f"out of memory: {error}; ask params.yaml for less", 1)
     except KeyboardInterrupt:
         _leave("interrupted", 130)
 

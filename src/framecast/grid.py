@@ -11,6 +11,7 @@ A key hashes only what can change the numbers: resolved parameters, the parsed s
 and the keys upstream. The command line, both engines and the report all ask this module; no path is built elsewhere.
 """
 
+import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,11 +106,13 @@ class Grid:
         return self.cells + self.baselines
 
     def find(self, name: str) -> Cell:
-        """The cell that a person named; raises UserError with the nearest names."""
+        """The cell that a person named; raises UserError with the nearest name."""
         found = self._by_name.get(name.strip("/"))
         if found is None:
+            close = difflib.get_close_matches(name, self._by_name, n=1, cutoff=0.9)
+            hint = f" (did you mean {close[0]}?)" if close else ""
             raise UserError(
-                f"cell {name}: not in the grid of params.yaml; `framecast grid` lists the {self.count} cells"
+                f"cell {name}: not in the grid of params.yaml{hint}; `framecast grid` lists the {self.count} cells"
             )
         return found
 

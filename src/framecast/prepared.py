@@ -1,7 +1,7 @@
 """Prepared datasets on disk: ``arrays.safetensors`` (read as a memory map) and the manifest that vouches for it."""
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import safe_open
@@ -68,13 +68,7 @@ class Prepared:
         self.folder = grid.data_folder(name)
         if not (self.folder / "manifest.json").exists():
             raise UserError(f"dataset {name}: {self.folder} is not there; run `framecast prepare {name}`")
-        self.manifest: dict[str, Any] = artifacts.read_json(self.folder / "manifest.json")
-        found = artifacts.sha256_of(self.folder / "arrays.safetensors")
-        if found != (expected := self.manifest["sha256"]["arrays.safetensors"]):
-            raise UserError(
-                f"dataset {name}: {self.folder / 'arrays.safetensors'} has sha256 {found}, expected {expected}; "
-                f"delete the folder and run `framecast prepare {name}`"
-            )
+        self.manifest = artifacts.verify(self.folder / "manifest.json", "arrays.safetensors")
 
     @cached_property
     def arrays(self) -> dict[str, Tensor]:

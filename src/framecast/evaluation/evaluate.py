@@ -1,5 +1,6 @@
 """Score one cell or baseline on its test split, free-running, and keep a few forecasts to look at."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,13 +81,7 @@ def _verified(grid: "Grid", cell: "Cell") -> Path:
     folder = grid.run_folder(cell)
     if not (folder / "run.json").exists():
         raise UserError(f"cell {cell.name}: {folder} is not there; run `framecast train {cell.name}`")
-    expected = artifacts.read_json(folder / "run.json")["sha256"]["model.safetensors"]
-    found = artifacts.sha256_of(folder / "model.safetensors")
-    if found != expected:
-        raise UserError(
-            f"cell {cell.name}: {folder / 'model.safetensors'} has sha256 {found}, expected {expected}; "
-            f"delete the folder and run `framecast train {cell.name}`"
-        )
+    artifacts.verify(folder / "run.json", "model.safetensors")
     return folder
 
 
@@ -110,8 +105,10 @@ def _write(
     folder = grid.score_folder(cell)
     with artifacts.replacing(folder / "scores.csv") as partial:
         write_scores_csv(partial, scores)
-    with artifacts.replacing(folder / "sequences.npy") as partial, partial.open("wb") as file:
-        np.save(file, scores.sequences, allow_pickle=False)
+    content = io.BytesIO()  # written to a file directly, NumPy says neither that the disk is full nor which one
+    np.save(content, scores.sequences, allow_pickle=False)
+    with artifacts.replacing(folder / "sequences.npy") as partial:
+        partial.write_bytes(content.getvalue())
     with artifacts.replacing(folder / "clips.safetensors") as partial:
         save_file(clips, partial)
     manifest = _manifest(grid, cell, data, scores, leak)

@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ def _rows(grid: "Grid", cell: "Cell") -> Iterator[Row]:
     folder = grid.score_folder(cell)
     if not (folder / "score.json").exists():
         raise UserError(f"cell {cell.name}: not scored; run `framecast evaluate {cell.name}`, or `snakemake` for all")
-    facts = artifacts.read_json(folder / "score.json")
+    facts = artifacts.verify(folder / "score.json", "scores.csv", "sequences.npy")
     shared = (
         "dataset",
         "model",
@@ -84,10 +85,13 @@ def _horizon_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def _metrics(rows: Iterable[Row]) -> dict[str, Any]:
-    """dataset → model → depth → loss → metric → mean and sd: what ``dvc metrics diff`` compares."""
+    """dataset → model → depth → loss → metric → mean and sd: what ``dvc metrics diff`` compares.
+
+    A metric that is not defined for these forecasts (a peak of 0, too few sequences) is left out: JSON has no NaN.
+    """
     tree: dict[str, Any] = {}
     for (group, metric, step), values in _by_seed(rows):
-        if step == "all":
+        if step == "all" and all(map(math.isfinite, values)):
             dataset, model, depth, loss = group
             levels = [dataset, model] + ([f"depth-{depth}", loss] if depth is not None else [])
             node = tree

@@ -5,7 +5,6 @@ machines, where such locks may not reach, a heartbeat in ``lease.json`` decides:
 """
 
 import fcntl
-import json
 import os
 import socket
 import threading
@@ -68,14 +67,14 @@ def _alive_elsewhere(folder: Path) -> bool:
     try:
         found = read_json(folder / "lease.json")
         return found["host"] != socket.gethostname() and abs(time.time() - found["heartbeat"]) < STALE_SECONDS
-    except (OSError, json.JSONDecodeError, KeyError):
+    except (OSError, UserError, KeyError):
         return False
 
 
 def _holder(folder: Path) -> str:
     try:
         found = read_json(folder / "lease.json")
-    except (OSError, json.JSONDecodeError):
+    except (OSError, UserError, KeyError):
         return "another process"
     job = f"job {found['job']}, " if found.get("job") else ""
     return f"{job}process {found['pid']} on {found['host']}"
