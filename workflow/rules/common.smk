@@ -8,8 +8,11 @@ from framecast import params
 from framecast.errors import UserError
 from framecast.grid import *
 
-# Jobs find the framecast of this environment, also where it was not activated.
-shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+# Jobs find the framecast of this environment, also where it was not activated. A prefix of ours replaces Snakemake's
+# own, whose pipefail keeps `… | tee` from hiding a failure, so it is said again.
+shell.prefix(
+    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+)
 
 if workflow.config_settings.config:
     sys.exit(

@@ -293,13 +293,13 @@ def short(systems: Sequence[System], system: System) -> str:
 
 
 def reference_name(results: Results, dataset: str, metric: str, baseline: System) -> str:
-    """A baseline's name, marked where it is the best reachable score."""
+    """A baseline's name, marked where it is the floor."""
     known = results.best_reachable(dataset, metric)
     return f"{baseline.model} (floor)" if known and known.baseline == baseline.model else baseline.model
 
 
 def draw_floor(axes: Axes, results: Results, dataset: str, metric: str) -> list[tuple[float, str, str]]:
-    """A dotted line at the best reachable score where that is a number; its label. Call after ``fit_scale``.
+    """A dotted line at the floor where that is a number; its label. Call after ``fit_scale``.
 
     A floor that a baseline attains is that baseline's line.
     """
@@ -308,9 +308,9 @@ def draw_floor(axes: Axes, results: Results, dataset: str, metric: str) -> list[
         return []
     bottom = axes.get_ylim()[0]
     if known.value < bottom:  # zero lies below every logarithmic axis
-        return [(bottom, f"best reachable: {known.value:g} ↓", INK)]
+        return [(bottom, f"floor: {known.value:g} ↓", INK)]
     axes.axhline(known.value, color=INK, linestyle=":", linewidth=1.2)
-    return [(known.value, f"best reachable: {known.value:g}", INK)]
+    return [(known.value, f"floor: {known.value:g}", INK)]
 
 
 def whole_steps(axes: Axes) -> None:

@@ -19,7 +19,7 @@ from framecast.figures.base import (
 FRAMES = "any"
 CAPTION = (
     "Overall test error on {dataset} against depth: left close up, right beside what else is known. Small dots: single "
-    "seeds; large dots: their mean, bars ± one standard deviation. Dashed: baselines. Dotted: best reachable score. "
+    "seeds; large dots: their mean, bars ± one standard deviation. Dashed: baselines. Dotted: the floor. "
     "Open squares: published values as corrected from the author's stored results; crosses: as printed."
 )
 THESIS = {

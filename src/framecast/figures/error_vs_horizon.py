@@ -24,7 +24,7 @@ from framecast.figures.base import (
 FRAMES = "any"
 CAPTION = (
     "Error on the test split of {dataset} at each forecast step. Solid with markers: mean over seeds, the band is ± "
-    "one standard deviation. Dashed: baselines. Dotted: the best reachable score, where it is known. Black or, "
+    "one standard deviation. Dashed: baselines. Dotted: the floor, where it is known. Black or, "
     "where it is not comparable, pale diamonds: what the source gives of the published curve at depth 1."
 )
 THESIS = {

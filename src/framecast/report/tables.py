@@ -184,7 +184,7 @@ def _data(dataset: str, system: System, metric: str) -> dict[str, str]:
 
 
 def grid(results: Results, study: Study) -> Grid:
-    """The grid table of a study: its whole product, whether run or not, then baselines and best reachable scores."""
+    """The grid table of a study: its whole product, whether run or not, then baselines and floors."""
     systems = [System(model, loss, depth) for model in study.models for loss in study.losses for depth in study.depths]
     columns = tuple(_column(results, dataset, systems) for dataset in study.datasets if results.scored(dataset))
     baselines = sorted({system for column in columns for system in results.baselines(column.dataset)}, key=str)
@@ -192,7 +192,7 @@ def grid(results: Results, study: Study) -> Grid:
     rows += [_row(results, columns, system, system.model) for system in baselines]
     floors = [_floor(results, column) for column in columns]
     if any(entry.score for entry in floors):
-        rows.append(Row("best reachable", "floor", tuple(floors)))
+        rows.append(Row("floor", "floor", tuple(floors)))
     return Grid(columns, tuple(rows), _quotes(results, columns, systems))
 
 
