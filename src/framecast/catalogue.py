@@ -15,6 +15,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from framecast.errors import UserError
+
+AFFECTS_NUMBERS = False  # whatever it finds is in the keys
 PACKAGE = Path(__file__).parent
 
 
@@ -97,8 +100,10 @@ def load(package: str, name: str) -> Any:
 
     When a module defines several, the last one counts: files read cell first, network last.
     """
-    module = importlib.import_module(f"framecast.{package}.{name}")
-    return getattr(module, _entry(parsed(f"{package}.{name}").body).name)
+    entry = _entry(parsed(f"{package}.{name}").body)
+    if entry is None:
+        raise UserError(f"src/framecast/{package}/{name}.py: found no public class or function; allowed: one")
+    return getattr(importlib.import_module(f"framecast.{package}.{name}"), entry.name)
 
 
 # --- fingerprints ---------------------------------------------------------------------------------
@@ -135,8 +140,9 @@ def _imports(module: str) -> tuple[str, ...]:
     """framecast modules imported by a module, at any depth of its code except under ``if TYPE_CHECKING``."""
     found = []
     for node in ast.walk(_without_type_checking(parsed(module))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "framecast":
-            base = (node.module or "").removeprefix("framecast").lstrip(".")
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "framecast"):
+            above = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*above, *(node.module or "").removeprefix("framecast").split(".")]).strip(".")
             for alias in node.names:
                 inner = f"{base}.{alias.name}".lstrip(".")
                 found.append(inner if _exists(inner) else base)
@@ -153,7 +159,17 @@ def _exists(module: str) -> bool:
 @cache
 def _source_hash(module: str) -> str:
     tree = _without_type_checking(parsed(module))
-    return hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest()
+    return hashlib.sha256(repr(_plain(_WithoutDocstrings().visit(tree))).encode()).hexdigest()
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as nested tuples and lists, without empty fields: these differ between versions of Python."""
+    if isinstance(node, list):
+        return [_plain(one) for one in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
+    return type(node).__name__, [(name, _plain(value)) for name, value in fields]
 
 
 def _without_type_checking(tree: ast.Module) -> ast.Module:

@@ -184,7 +184,7 @@ class Grid:
         """Fingerprint of the source that trains a cell."""
         losses = [f"losses.{term}" for term in self.params.losses[str(cell.loss)]]
         data = self.params.datasets[cell.dataset].kind
-        return catalogue.fingerprint("training.loop", f"models.{self.kind(cell)}", f"data.{data}", *losses)
+        return catalogue.fingerprint("training.cell", f"models.{self.kind(cell)}", f"data.{data}", *losses)
 
     def _data_facts(self, dataset: str) -> tuple[Any, ...]:
         entry = self.params.datasets[dataset]

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from framecast import artifacts, catalogue
+from framecast import artifacts, construct
 from framecast.data.base import SPLITS, Dataset, Split, SplitName
 from framecast.errors import UserError
 from framecast.grid import RAW
@@ -19,18 +19,12 @@ if TYPE_CHECKING:
 AFFECTS_NUMBERS = False
 
 
-def construct(grid: "Grid", name: str) -> Dataset:
-    """The dataset object of a name in ``params.yaml``."""
-    entry = grid.params.datasets[name]
-    return catalogue.load("data", entry.kind)(**entry.arguments)  # type: ignore[no-any-return]
-
-
 def prepare(grid: "Grid", name: str) -> None:
     """Build a dataset's arrays and write them, the manifest last.
 
     Raises UserError when a raw file is missing, truncated or altered.
     """
-    dataset = construct(grid, name)
+    dataset = construct.dataset(grid, name)
     made = dataset.prepare(RAW)
     folder = grid.data_folder(name)
     with artifacts.replacing(folder / "arrays.safetensors") as partial:
@@ -64,7 +58,7 @@ class Prepared:
     """
 
     def __init__(self, grid: "Grid", name: str) -> None:
-        self.dataset = construct(grid, name)
+        self.dataset = construct.dataset(grid, name)
         self.folder = grid.data_folder(name)
         if not (self.folder / "manifest.json").exists():
             raise UserError(f"dataset {name}: {self.folder} is not there; run `framecast prepare {name}`")

@@ -10,13 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from framecast import artifacts, catalogue, prepared
+from framecast import artifacts, catalogue, construct, prepared
 from framecast.data.base import Split
 from framecast.errors import UserError
 from framecast.evaluation.causality import first_leak
 from framecast.evaluation.score import Scores, applicable, score, write_scores_csv
 from framecast.models.base import Baseline, Forecaster
-from framecast.training.cell import build
 from framecast.training.seeding import be_deterministic
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def _forecasts(
 
 
 def _model(grid: "Grid", cell: "Cell", data: prepared.Prepared, device: torch.device) -> Forecaster:
-    model = build(grid, cell, data.dataset.frame_shape)
+    model = construct.model(grid, cell, data.dataset.frame_shape)
     if isinstance(model, Baseline):
         if type(model).fit is not Baseline.fit:
             train = data.split("train", 0, device)
@@ -73,7 +72,7 @@ def _model(grid: "Grid", cell: "Cell", data: prepared.Prepared, device: torch.de
             model.fit(sequences[:, : data.dataset.context], sequences[:, data.dataset.context :])
         return model.to(device)
     model.load_state_dict(load_file(_verified(grid, cell) / "model.safetensors"))
-    return model.to(device)  # type: ignore[no-any-return]
+    return model.to(device)
 
 
 def _verified(grid: "Grid", cell: "Cell") -> Path:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import nn
 
-from framecast import artifacts, catalogue, prepared
+from framecast import artifacts, construct, prepared
 from framecast.losses.base import WeightedLoss
 from framecast.training.checkpoint import Checkpoints
 from framecast.training.lease import lease
@@ -41,12 +40,6 @@ def train(grid: "Grid", cell: "Cell", *, stop: Stop, device: torch.device, check
     return not done
 
 
-def build(grid: "Grid", cell: "Cell", frame_shape: tuple[int, ...]) -> nn.Module:
-    """The untrained model of a cell, on the CPU."""
-    arguments = grid.model_arguments(cell) | ({} if cell.depth is None else {"depth": cell.depth})
-    return catalogue.load("models", grid.kind(cell))(tuple(frame_shape), **arguments)  # type: ignore[no-any-return]
-
-
 def _trainer(grid: "Grid", cell: "Cell", device: torch.device) -> Trainer:
     recipe, seed = grid.params.recipe(cell.model), int(cell.seed or 0)
     be_deterministic(recipe.threads)
@@ -54,7 +47,7 @@ def _trainer(grid: "Grid", cell: "Cell", device: torch.device) -> Trainer:
     seed_weights(seed)
     return Trainer(
         cell.name,
-        build(grid, cell, data.dataset.frame_shape),
+        construct.model(grid, cell, data.dataset.frame_shape),
         WeightedLoss(grid.params.losses[str(cell.loss)]),
         data.split("train", seed, device),
         data.split("validation", seed, device),
@@ -97,7 +90,6 @@ def _manifest(grid: "Grid", cell: "Cell", trainer: Trainer, ledger: Ledger) -> d
         "cell": cell.name,
         "key": grid.run_key(cell),
         **{name: getattr(cell, name) for name in ("dataset", "model", "depth", "loss", "seed")},
-        "scale": grid.params.scale,
         "parameters": grid.parameters(cell),
         "fingerprints": {"code": grid.code(cell), "data": grid.data_key(cell.dataset)},
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
