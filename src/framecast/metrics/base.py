@@ -32,7 +32,10 @@ class Pair:
 
     @cached_property
     def clipped(self) -> "Pair":
-        """Forecasts limited to [0, 1]."""
+        """Forecasts limited to [0, 1]; where none lies outside, what is shared is shared with the clipped pair too."""
+        lowest, highest = self.forecast.aminmax()
+        if lowest >= 0 and highest <= 1:
+            return Pair(self.forecast, self.target, self._shared)
         return Pair(self.forecast.clamp(0, 1), self.target)
 
     @cached_property
