@@ -421,7 +421,7 @@ def _siblings(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
         else:
             arguments = getattr(annotation, "__args__", ())
             annotation = arguments[-1] if arguments else annotation
-    return sorted(annotation.model_fields) if isinstance(annotation, type) else []
+    return sorted(getattr(annotation, "model_fields", ()))
 
 
 def _known(path: tuple[str, ...], found: Iterable[str], allowed: Iterable[str]) -> None:

@@ -93,7 +93,7 @@ def _metrics(rows: Iterable[Row]) -> dict[str, Any]:
     for (group, metric, step), values in _by_seed(rows):
         if step == "all" and all(map(math.isfinite, values)):
             dataset, model, depth, loss = group
-            levels = [dataset, model] + ([f"depth-{depth}", loss] if depth is not None else [])
+            levels = [dataset, model] + ([f"depth-{depth}", str(loss)] if depth is not None else [])
             node = tree
             for level in levels:
                 node = node.setdefault(level, {})

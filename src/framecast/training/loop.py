@@ -69,7 +69,7 @@ class Trainer:
         self.recipe, self.context, self.seed, self.device = recipe, context, seed, device
         self.model = model.to(device)
         if recipe.channels_last:
-            self.model = self.model.to(memory_format=torch.channels_last)
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = optimizers.Optimizer(recipe.optimizer, self.parameters, recipe.betas, recipe.weight_decay)
         self.forward = self._compiled()

@@ -38,21 +38,21 @@ class Optimizer:
     def step(self, learning_rate: float) -> None:
         """Move every parameter that has a gradient."""
         moving = [index for index, p in enumerate(self.parameters) if p.grad is not None]
-        parameters = [self.parameters[index] for index in moving]
-        gradients = [p.grad for p in parameters]
-        moments = [[tensors[index] for index in moving] for tensors in self.moments.values()]
+        parameters: list[Any] = [self.parameters[index] for index in moving]
+        gradients: list[Any] = [p.grad for p in parameters]
+        moments: list[Any] = [[tensors[index] for index in moving] for tensors in self.moments.values()]
         steps = [self.steps[index] for index in moving]
-        shared: dict[str, Any] = {"lr": learning_rate, "weight_decay": self.weight_decay, "maximize": False}
+        options: dict[str, Any] = {"lr": learning_rate, "weight_decay": self.weight_decay, "maximize": False}
         if self.name == "adam":
             beta1, beta2 = self.betas
-            options = {"beta1": beta1, "beta2": beta2, "eps": 1e-8, "amsgrad": False, "fused": True}
-            adam(parameters, gradients, *moments, [], steps, **options, **shared)
+            options |= {"beta1": beta1, "beta2": beta2, "eps": 1e-8, "amsgrad": False, "fused": True}
+            adam(parameters, gradients, moments[0], moments[1], [], steps, **options)
         elif self.name == "rmsprop":
-            options = {"alpha": 0.99, "eps": 1e-8, "momentum": self.betas[0], "centered": False, "foreach": True}
-            rmsprop(parameters, gradients, moments[0], [], moments[1], steps, **options, **shared)
+            options |= {"alpha": 0.99, "eps": 1e-8, "momentum": self.betas[0], "centered": False, "foreach": True}
+            rmsprop(parameters, gradients, moments[0], [], moments[1], steps, **options)
         else:
-            options = {"momentum": self.betas[0], "dampening": 0.0, "nesterov": False, "foreach": True}
-            sgd(parameters, gradients, moments[0], **options, **shared)
+            options |= {"momentum": self.betas[0], "dampening": 0.0, "nesterov": False, "foreach": True}
+            sgd(parameters, gradients, moments[0], **options)
 
     def tensors(self) -> dict[str, Tensor]:
         """The whole state, by name."""
