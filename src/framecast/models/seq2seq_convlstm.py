@@ -35,9 +35,10 @@ class ConvLSTMCell(nn.Module):
         self.gates = nn.Conv2d(in_channels + hidden_channels, 4 * hidden_channels, kernel_size, padding="same")
 
     def forward(self, x: Tensor, state: State) -> State:
-        """The equations of the module's docstring."""
+        """i, f, g, o = W * [x; h] + b, and from them c′ and h′."""
         h, c = state
-        return lstm_gates(self.gates(torch.cat([x, h], dim=1)), c)
+        ifgo = self.gates(torch.cat([x, h], dim=1))
+        return lstm_gates(ifgo, c)
 
 
 class ReadOut(nn.Module):

@@ -33,9 +33,10 @@ class LSTMCell(nn.Module):
         self.gates = nn.Linear(in_channels + hidden_size, 4 * hidden_size)
 
     def forward(self, x: Tensor, state: State) -> State:
-        """The equations of the module's docstring."""
+        """i, f, g, o = W [x; h] + b, and from them c′ and h′."""
         h, c = state
-        return lstm_gates(self.gates(torch.cat([x, h], dim=1)), c)
+        ifgo = self.gates(torch.cat([x, h], dim=1))
+        return lstm_gates(ifgo, c)
 
 
 class Seq2SeqLSTM(Seq2Seq):
