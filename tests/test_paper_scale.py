@@ -12,7 +12,9 @@ SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (SHARED / "mnist").exists(), reason="needs the real MNIST files as FRAMECAST_MIRROR, absent here")
+@pytest.mark.skipif(
+    not (SHARED / "mnist").exists(), reason="needs the real MNIST files as FRAMECAST_MIRROR, absent here"
+)
 def test_published_moving_mnist_cell_trains_and_is_scored(tmp_path: Path) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params |= {"scale": "paper", "seeds": [1]}

@@ -12,6 +12,7 @@ from torch import Tensor
 from framecast.data.base import StoredSplit
 from framecast.errors import NotFinished, UserError
 from framecast.losses.base import WeightedLoss
+from framecast.models.seq2seq_convlstm import Seq2SeqConvLSTM
 from framecast.models.seq2seq_lstm import Seq2SeqLSTM
 from framecast.params import Training
 from framecast.training import optimizers
@@ -87,6 +88,24 @@ def test_resume_at_every_step_is_bit_identical(tmp_path: Path, recipe: Training)
             except NotFinished:
                 assert attempt < steps
         assert outcome(made) == expected
+
+
+@pytest.mark.parametrize("head_kernel", ["1x3x3", "3x3x3"])
+def test_channels_last_changes_the_layout_and_not_the_result(tmp_path: Path, head_kernel: str) -> None:
+    be_deterministic(1)
+    rows = torch.rand(4, 5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    losses = {}
+    for channels_last in (False, True):
+        seed_weights(1)
+        model = Seq2SeqConvLSTM((1, 8, 8), depth=1, hidden_channels=4, head_kernel=head_kernel)
+        recipe = Training(epochs=2, batch_size=2, learning_rate=1e-2, channels_last=channels_last)
+        split = StoredSplit(rows, CPU)
+        made = Trainer("c", model, WeightedLoss({"mse": 1.0}), split, split, recipe, context=3, seed=1, device=CPU)
+        made.fit(Checkpoints(tmp_path / str(channels_last), "key"), StopAt(99), lambda *_: None)
+        losses[channels_last] = [row["loss"] for row in made.ledger.history]
+        gates = model.encoder[0].gates.weight
+        assert gates.is_contiguous(memory_format=torch.channels_last) == channels_last
+    assert losses[True] == pytest.approx(losses[False], rel=1e-4)
 
 
 def test_early_stopping_stops_and_restores_the_best(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ class Trainer:
         self.recipe, self.context, self.seed, self.device = recipe, context, seed, device
         self.model = model.to(device)
         if recipe.channels_last:
-            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            _channels_last(self.model)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = optimizers.Optimizer(recipe.optimizer, self.parameters, recipe.betas, recipe.weight_decay)
         self.forward = self._compiled()
@@ -230,6 +230,13 @@ class Trainer:
         if self.recipe.compile == "off":
             return self.model
         return torch.compile(self.model, mode=self.recipe.compile)  # type: ignore[no-any-return]
+
+
+def _channels_last(model: nn.Module) -> None:
+    """Lay 2-D convolution weights out channels last; other weights have no such layout."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 class _NotFinite(Exception):
