@@ -119,6 +119,9 @@ def _write_cell(cell: CellFiles, scale: str) -> pd.DataFrame:
         "run_key": key if cell.run_folder else None,
     }
     score |= {"parameter_count": 49985 * (cell.depth or 0), "sha256": {}}
+    coded = {"layer_semantics": "as_coded", "handover": "as_coded", "head_kernel": "1x3x3", "depth": cell.depth}
+    protocol = {"split_by": "tickers", "variant": "svg"}
+    score["parameters"] = {"model": coded, "dataset": {"kind": cell.dataset, "arguments": protocol}}
     (cell.score_folder / "score.json").write_text(json.dumps(score))
     if cell.run_folder is not None:
         _write_run(cell, identity | {"cell": cell.name, "key": key, "scale": scale}, float(errors.mean()))

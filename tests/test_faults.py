@@ -371,7 +371,7 @@ def test_more_than_memory_holds(place: Place) -> None:
 def test_a_time_budget_ends_in_75_and_the_next_run_in_the_same_weights(place: Place, calm: Place) -> None:
     done = place("train", CELL, "--time-budget", "0.01")
     assert done.code == 75
-    assert done.said.strip().splitlines()[-1].endswith("is used up; saved at step 0 of 120, run again")
+    assert done.said.strip().splitlines()[-1].endswith("is used up; saved at step 1 of 120, run again")
     assert place.weights() == {}
     place.succeeds("train", CELL)
     assert place.weights() == calm.weights()

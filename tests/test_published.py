@@ -70,11 +70,16 @@ def test_verdict_knows_which_way_is_better():
         ({"source": "stand-in"}, ("stand-in data",)),
         ({"horizon": 20}, ("10→10 steps published",)),
         ({"causal": "leaky"}, ("leaky",)),
+        ({"model": {"handover": "as_described"}}, ("another network",)),
+        ({"data": {"variant": "srivastava"}}, ("another protocol",)),
     ],
 )
 def test_a_number_made_otherwise_is_not_compared_even_when_equal(facts, reasons):
     table = published.load_all()[0].tables[1]
     score = {"scale": "paper", "source": "official", "context": 10, "horizon": 10, "causal": "causal", **facts}
+    model = {"layer_semantics": "as_coded", "handover": "as_coded", "head_kernel": "1x3x3", **facts.get("model", {})}
+    score["dataset"] = "moving_mnist"
+    score["parameters"] = {"model": model, "dataset": {"arguments": {"variant": "svg", **facts.get("data", {})}}}
     assert published.obstacles(table, score) == reasons
     found = published.verdict(1e-2, 0.0, 1e-2, reasons=reasons)
     assert found == published.Verdict("not comparable" if reasons else "reproduced", reasons)

@@ -39,7 +39,7 @@ def grid(
 
 
 @app.command()
-def fetch(names: Annotated[list[str], typer.Argument(help="mnist, moving_mnist, stocks")]) -> None:
+def fetch(names: Annotated[list[str], typer.Argument(help="mnist, moving_mnist, stocks, stocks_daily")]) -> None:
     """Fetch published files into data/raw, from their mirrors or from FRAMECAST_MIRROR."""
     from framecast import fetch as fetching
     from framecast.grid import RAW
@@ -176,8 +176,6 @@ def main() -> None:
         _leave(f"{where}: {_REFUSALS.get(error.errno, (error.strerror or '').lower())}", 1)
     except MemoryError as error:
         _leave(f"out of memory: {error}; ask params.yaml for less", 1)
-    except KeyboardInterrupt:
-        _leave("interrupted", 130)
 
 
 def _leave(message: str, code: int) -> None:

@@ -268,13 +268,21 @@ class Grid:
         """Everything that ``tables`` makes, its manifest last."""
         return [*_in(REPORTS, TABLES), str(self.tables_manifest)]
 
+    def figure_file(self, figure: str, dataset: str) -> str:
+        """One figure of one dataset."""
+        return str(FIGURES / f"{figure}-{dataset}.svg")
+
     def figure_files(self) -> list[str]:
         """Every figure of the study."""
-        return [str(FIGURES / f"{figure}-{dataset}.svg") for figure, dataset in self.figures()]
+        return [self.figure_file(figure, dataset) for figure, dataset in self.figures()]
+
+    def page_files(self) -> list[str]:
+        """The report, and the manifest that dates it and its figures."""
+        return [str(REPORTS / "report.html"), str(self.report_manifest)]
 
     def report_files(self) -> list[str]:
         """Everything that ``report`` makes, its manifest last."""
-        return [*self.figure_files(), str(REPORTS / "report.html"), str(self.report_manifest)]
+        return [*self.figure_files(), *self.page_files()]
 
 
 def _in(folder: Path, names: Iterable[str]) -> list[str]:

@@ -35,11 +35,21 @@ def prune(grid: "Grid", phase: str) -> None:
         if folder not in wanted and not _being_trained(folder):
             _remove(folder)
     _drop_empty(root)
+    if phase == "train":
+        _retire_checkpoints({grid.checkpoint_folder(cell) for cell in grid.cells})
+
+
+def _retire_checkpoints(wanted: set[Path]) -> None:
+    """Move the checkpoints of cells that are no longer wanted, and that nobody is training, to the attic."""
+    for folder in sorted({path.parent for path in CHECKPOINTS.rglob("step-*")} - wanted):
+        if not _being_trained(folder):
+            _to_attic(folder)
+    _drop_empty(CHECKPOINTS)
 
 
 def _being_trained(folder: Path) -> bool:
     """Whether somebody holds the lease of this keyed folder."""
-    lock = CHECKPOINTS / folder.relative_to(folder.parts[0] + "/" + folder.parts[1]) / "lease.lock"
+    lock = CHECKPOINTS.joinpath(*folder.parts[2:]) / "lease.lock"
     if not lock.exists():
         return False
     with lock.open() as file:
@@ -55,12 +65,17 @@ def _remove(folder: Path) -> None:
     if all(_cached(path) for path in files):
         shutil.rmtree(folder)
         return
+    kept = _to_attic(folder)
+    print(f"framecast: {folder} is no longer in params.yaml and not in DVC's cache; moved to {kept}", file=sys.stderr)
+
+
+def _to_attic(folder: Path) -> Path:
     kept = ATTIC / folder.relative_to("data")
     kept.parent.mkdir(parents=True, exist_ok=True)
     if kept.exists():
         shutil.rmtree(kept)
     folder.rename(kept)
-    print(f"framecast: {folder} is no longer in params.yaml and not in DVC's cache; moved to {kept}", file=sys.stderr)
+    return kept
 
 
 def _cached(path: Path) -> bool:

@@ -57,9 +57,15 @@ def test_each_stage_asks_snakemake_for_its_own_phase(built: Clone) -> None:
         assert target in rules
 
 
+def test_what_every_parameter_can_change_watches_all_of_them() -> None:
+    for stage in ("evaluate", "report"):
+        assert STAGES[stage]["params"] == [{"params.yaml": None}]
+
+
 @pytest.mark.slow
-def test_the_rules_are_in_form(built: Clone) -> None:
-    run("snakefmt", "--check", "Snakefile", "workflow", cwd=ROOT)
+def test_code_and_rules_are_in_form(built: Clone) -> None:
+    for check in ("ruff check", "ruff format --check", "snakefmt --check Snakefile workflow", "mypy", "codespell"):
+        run(*check.split(), cwd=ROOT)
     lint = built("snakemake", "--lint")
     assert "Congratulations, your workflow is in a good condition!" in lint.stdout + lint.stderr
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from framecast import params
 from framecast.errors import UserError
-from framecast.grid import *
+from framecast.grid import (
+    BASELINE,
+    CELL,
+    DATA_FILES,
+    RUN_FILES,
+    SCORE_FILES,
+    Cell,
+    Grid,
+)
 
 # Jobs find the framecast of this environment, also where it was not activated. A prefix of ours replaces Snakemake's
 # own, whose pipefail keeps `… | tee` from hiding a failure, so it is said again.

@@ -10,7 +10,7 @@ rule prepare:
     conda:
         "../envs/framecast.yaml"
     shell:
-        "framecast prepare {wildcards.dataset} --key {wildcards.key} 2>&1 | tee {log}"
+        "framecast prepare {wildcards.dataset} --key {wildcards.key} 2>&1 | tee -i {log}"
 
 
 rule data:

@@ -18,7 +18,7 @@ rule evaluate:
     params:
         cell=lambda wildcards: cell(wildcards).name,
     shell:
-        "framecast evaluate {params.cell} --key {wildcards.key} 2>&1 | tee {log}"
+        "framecast evaluate {params.cell} --key {wildcards.key} 2>&1 | tee -i {log}"
 
 
 rule evaluate_baseline:
@@ -34,7 +34,7 @@ rule evaluate_baseline:
     params:
         cell=lambda wildcards: cell(wildcards).name,
     shell:
-        "framecast evaluate {params.cell} --key {wildcards.key} 2>&1 | tee {log}"
+        "framecast evaluate {params.cell} --key {wildcards.key} 2>&1 | tee -i {log}"
 
 
 rule tables:
@@ -51,7 +51,7 @@ rule tables:
     params:
         key=study.tables_key,
     shell:
-        "framecast tables --key {params.key} 2>&1 | tee {log}"
+        "framecast tables --key {params.key} 2>&1 | tee -i {log}"
 
 
 rule evaluate_all:

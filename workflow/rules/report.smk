@@ -10,14 +10,14 @@ rule report:
     output:
         [
             report(
-                f"{FIGURES}/{figure}-{dataset}.svg",
+                study.figure_file(figure, dataset),
                 caption=f"../report/{figure}.rst",
                 category=dataset,
                 labels={"figure": figure, "dataset": dataset},
             )
             for figure, dataset in study.figures()
         ],
-        study.report_files()[-2:],
+        study.page_files(),
     log:
         "logs/report.log",
     conda:
@@ -25,4 +25,4 @@ rule report:
     params:
         key=study.report_key,
     shell:
-        "framecast report --key {params.key} 2>&1 | tee {log}"
+        "framecast report --key {params.key} 2>&1 | tee -i {log}"

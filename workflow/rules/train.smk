@@ -15,7 +15,7 @@ rule train:
     params:
         cell=lambda wildcards: cell(wildcards).name,
     shell:
-        "framecast train {params.cell} --key {wildcards.key} 2>&1 | tee -a {log}"
+        "framecast train {params.cell} --key {wildcards.key} 2>&1 | tee -ia {log}"
 
 
 rule train_all:

@@ -139,6 +139,7 @@ def _manifest(
         "causal": "causal" if leak is None else "leaky",
         "first_leak": leak,
         "primary_metric": grid.params.evaluation.primary,
+        "parameters": {name: grid.parameters(cell)[name] for name in ("dataset", "model")},
         "notes": scores.notes,
         "parameter_count": run.get("parameter_count", 0),
         "description": catalogue.summary(catalogue.load("models", grid.kind(cell))),

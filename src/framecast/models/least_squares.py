@@ -19,9 +19,17 @@ class LeastSquares(Baseline):
 
     coefficients: Tensor  #: (T·C + 1, K·C) float64, the last row being the intercept
 
+    def __init__(self, frame_shape: tuple[int, ...]) -> None:
+        super().__init__(frame_shape)
+        self.register_buffer("coefficients", torch.empty(0, dtype=torch.float64))
+
     def fit(self, context: Tensor, target: Tensor) -> None:
-        """Solve in float64: sines are nearly collinear, and float32 would lose the solution."""
-        self.coefficients = torch.linalg.lstsq(_design(context), target.flatten(1).double(), driver="gelsd").solution
+        """Solve in float64: sines are nearly collinear, and float32 would lose the solution.
+
+        On the CPU whatever the device, since only there LAPACK's rank-revealing driver exists.
+        """
+        design, wanted = _design(context).cpu(), target.flatten(1).double().cpu()
+        self.coefficients = torch.linalg.lstsq(design, wanted, driver="gelsd").solution.to(context.device)
 
     def forward(self, context: Tensor, horizon: int, teacher: Tensor | None = None) -> Tensor:
         """(B, T, C) → (B, horizon, C); the horizon may be at most the fitted one."""

@@ -56,6 +56,8 @@ class Table(_Strict):
     protocol: str
     note: str
     values: tuple[Value, ...]
+    network: dict[str, Any] = field(default_factory=dict)  #: arguments of the model that was really trained
+    data: dict[str, dict[str, Any]] = field(default_factory=dict)  #: dataset → arguments that make its protocol
 
     def value(self, dataset: str, depth: int | None) -> Value | None:
         """The entry for a data set and depth, or None where the source has none."""
@@ -133,14 +135,19 @@ def load(path: Path) -> Source:
 def obstacles(table: Table, score: Mapping[str, Any]) -> tuple[str, ...]:
     """Why a score of ours cannot be set against a published one, by the facts in its ``score.json``.
 
-    A reduced scale, data that is not the published one, other lengths, or a model that sees what it must forecast.
+    A reduced scale, data that is not the published one, other lengths, a model that sees what it must forecast,
+    another network than the one that was trained, or another protocol of the data.
     """
+    model, dataset = score["parameters"]["model"], score["parameters"]["dataset"]["arguments"]
+    protocol = table.data.get(score["dataset"], {})
     ours, theirs = (score["context"], score["horizon"]), (table.context, table.horizon)
     reasons = {
         "reduced scale": score["scale"] != "paper",
         FOREIGN_DATA.get(score["source"], ""): score["source"] in FOREIGN_DATA,
         f"{theirs[0]}→{theirs[1]} steps published": ours != theirs,
         "leaky": score["causal"] != "causal",
+        "another network": any(model.get(name) != value for name, value in table.network.items()),
+        "another protocol": any(dataset.get(name) != value for name, value in protocol.items()),
     }
     return tuple(reason for reason, holds in reasons.items() if holds)
 

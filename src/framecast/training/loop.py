@@ -86,7 +86,8 @@ class Trainer:
         """Train to the last step and leave the selected weights in ``model``.
 
         Raises NotFinished, with a checkpoint on disk, when ``stop`` asks for it at a step boundary; UserError, with
-        the last good state on disk, when a loss term or a gradient is not finite.
+        the last good state on disk, when a training loss or a gradient is not finite; UserError, the checkpoints left
+        as they were, when the validation loss is not.
         """
         if (checkpoint := checkpoints.newest()) is not None:
             self._restore(checkpoint)

@@ -12,6 +12,7 @@ class Stop:
     """Asked at every step boundary: ``reason`` is None to go on, else why to save a checkpoint and leave.
 
     The budget counts seconds since ``started`` (monotonic clock) and keeps the longest step so far, twice, in reserve.
+    It never ends a run before its first step: however small it is, calling again and again gets to the end.
     """
 
     def __init__(self, budget: float | None = None, started: float | None = None) -> None:
@@ -19,7 +20,7 @@ class Stop:
         self.budget = budget
         self.signal: signal.Signals | None = None
         self._longest = 0.0
-        self._last = time.monotonic()
+        self._last: float | None = None
 
     def listen(self) -> None:
         """Turn SIGTERM, SIGINT and SIGUSR1 into requests."""
@@ -28,10 +29,12 @@ class Stop:
 
     def reason(self) -> str | None:
         """Why to stop now, in words for the log."""
-        now = time.monotonic()
-        self._longest, self._last = max(self._longest, now - self._last), now
+        now, before, self._last = time.monotonic(), self._last, time.monotonic()
         if self.signal is not None:
             return f"received {self.signal.name}"
+        if before is None:
+            return None
+        self._longest = max(self._longest, now - before)
         if self.budget is not None and now - self.started + 2 * self._longest >= self.budget:
             return f"the time budget of {self.budget:g} s is used up"
         return None
