@@ -44,11 +44,6 @@ def test_dvc_never_removes_what_snakemake_would_have_to_make_again() -> None:
             assert all(options["persist"] for out in entry.get(kind, ()) for options in out.values()), stage
 
 
-def test_together_the_stages_depend_on_every_section_of_params_yaml() -> None:
-    watched = {key for entry in STAGES.values() for file in entry["params"] for key in file["params.yaml"]}
-    assert watched == set(params.Params.model_fields)
-
-
 @pytest.mark.slow
 def test_each_stage_asks_snakemake_for_its_own_phase(built: Clone) -> None:
     rules = built("snakemake", "--list-target-rules").stdout.split()
