@@ -1,6 +1,7 @@
 """Error at each forecast step, beside baselines, floor and literature (Figures 5 and 10 of the thesis)."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -24,7 +25,8 @@ from framecast.figures.base import (
 FRAMES = "any"
 CAPTION = (
     "Error on the test split of {dataset} at each forecast step. Solid with markers: mean over seeds, the band is ± "
-    "one standard deviation. Dashed: baselines. Dotted: the floor, where it is known. Black or, "
+    "one standard deviation (times or divided by 1 + sd / mean where the axis is logarithmic). Dashed: baselines. "
+    "Dotted: the floor, where it is known. Black or, "
     "where it is not comparable, pale diamonds: what the source gives of the published curve at depth 1."
 )
 THESIS = {
@@ -50,6 +52,8 @@ def error_vs_horizon(results: Results, dataset: str) -> Figure:
         labels.append((curve["mean"].iloc[-1], reference_name(results, dataset, metric, baseline), MUTED))
     labels += [_system(axes, results, dataset, metric, systems, system) for system in systems]
     fit_scale(axes, np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines]).tolist())
+    for system in systems:
+        _band(axes, results.curve(dataset, system, metric), colour(systems, system))
     labels += draw_floor(axes, results, dataset, metric)
     axes.set(xlabel="forecast step", ylabel=catalogue.metric_fact(metric, "unit"))
     whole_steps(axes)
@@ -61,10 +65,16 @@ def _system(axes: Axes, results: Results, dataset: str, metric: str, systems: li
     curve = results.curve(dataset, system, metric)
     ink = colour(systems, system)
     axes.plot(curve["step"], curve["mean"], color=ink, marker=marker(systems, system), markersize=3.5)
-    if curve["sd"].notna().any():
-        low, high = curve["mean"] - curve["sd"], curve["mean"] + curve["sd"]
-        axes.fill_between(curve["step"], low.clip(lower=0), high, color=ink, alpha=0.18, linewidth=0)
     return curve["mean"].iloc[-1], short(systems, system), ink
+
+
+def _band(axes: Axes, curve: pd.DataFrame, ink: str) -> None:
+    """± one standard deviation over seeds; on a logarithmic axis as a factor, since mean − sd may lie below 0."""
+    if curve["sd"].isna().all():
+        return
+    mean, high = curve["mean"], curve["mean"] + curve["sd"]
+    low = mean**2 / high if axes.get_yscale() == "log" else (mean - curve["sd"]).clip(lower=0)
+    axes.fill_between(curve["step"], low, high, color=ink, alpha=0.18, linewidth=0)
 
 
 def _literature(axes: Axes, results: Results, dataset: str, metric: str) -> list[Label]:
@@ -82,5 +92,5 @@ def _literature(axes: Axes, results: Results, dataset: str, metric: str) -> list
         ink = INK if comparable else PALE
         axes.plot(steps, values, color=ink, linestyle=line, marker="D", markersize=3, linewidth=1.2, zorder=1)
         name = f"published, {short(results.systems(dataset), system)}"
-        labels.append((values[-1], name if comparable else "published, other scale", ink if comparable else MUTED))
+        labels.append((values[-1], name if comparable else "published, not comparable", ink if comparable else MUTED))
     return labels
