@@ -4,7 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import HTTPServer
 from pathlib import Path
 
 import pytest
@@ -39,6 +43,18 @@ def framecast(study: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return run("framecast", *arguments, cwd=study, check=check, **environment)
 
     return call
+
+
+@contextmanager
+def serving(server: HTTPServer) -> Iterator[None]:
+    """Let a local server answer in a thread of its own for as long as the block lasts."""
+    thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 def one_line(done: subprocess.CompletedProcess[str]) -> str:

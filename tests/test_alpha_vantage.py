@@ -1,7 +1,6 @@
 """The Alpha Vantage client against a local server: rate, errors, resume, and a key that shows up nowhere."""
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +14,7 @@ from framecast.data.formats.prices import read_prices
 from framecast.data.formats.sha256sums import read_sums
 from framecast.errors import NotFinished, UserError
 from framecast.fetch import fetch
+from tests.conftest import serving
 
 REAL = Path(__file__).parents[1] / ".." / "shared" / "data" / "stocks" / "alphavantage"
 KEY = "S3CR3T+K3Y/0042"
@@ -75,12 +75,8 @@ class Clock:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Server() as server:
-        thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01))
-        thread.start()
+    with Server() as server, serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

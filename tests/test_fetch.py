@@ -2,9 +2,7 @@
 
 import hashlib
 import os
-import threading
 from collections.abc import Iterator
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from framecast.data.formats.sha256sums import read_sums, write_sums
 from framecast.errors import UserError
 from framecast.fetch import SOURCES, RemoteFile, Source, ensure, fetch
 from framecast.params import Entry
+from tests.conftest import serving
 
 MNIST = Path(__file__).parents[1] / ".." / "shared" / "data" / "mnist"
 CONTENT = bytes(hashlib.shake_256(b"a file of many blocks").digest(3 << 20))
@@ -79,12 +78,8 @@ class Handler(BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.delenv("FRAMECAST_MIRROR", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Server() as server:
-        thread = threading.Thread(target=partial(server.serve_forever, poll_interval=0.01))
-        thread.start()
+    with Server() as server, serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
