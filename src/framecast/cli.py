@@ -126,6 +126,31 @@ def prune(phase: Annotated[str, typer.Argument(metavar="data|train|evaluate")]) 
     pruning.prune(_grid(), phase)
 
 
+@app.command()
+def verify() -> None:
+    """Hash every artefact in the workspace and in DVC's cache again, and name what is not what it was."""
+    from framecast.verify import verify as verify_all
+
+    verify_all(_grid())
+
+
+@app.command()
+def doctor() -> None:
+    """Look at everything that a run needs: each line is ok, or says what to do."""
+    from framecast.doctor import doctor as examine
+
+    examine()
+
+
+@app.command()
+def logs(cell: CellName) -> None:
+    """Everything that was logged about one cell, and how its attempts ended."""
+    study = _grid()
+    from framecast.logs import show
+
+    show(study, study.find(cell))
+
+
 def _grid() -> "Grid":
     from framecast import params
     from framecast.grid import Grid
