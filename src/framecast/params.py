@@ -72,6 +72,7 @@ class Entry(Section):
 
 
 E = TypeVar("E", bound=Entry)
+S = TypeVar("S", bound=BaseModel)
 
 
 class ModelEntry(Entry):
@@ -151,8 +152,13 @@ def load(path: Path = PARAMS) -> Params:
 
     Raises UserError (one line: file, key path, found, allowed) for anything that is not as it should be.
     """
+    return resolve(read_yaml(path), str(path))
+
+
+def read_yaml(path: Path) -> Any:
+    """The tree of a YAML file; UserError, one line, when it is missing, not UTF-8, or not YAML with every key once."""
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run framecast from the root of the repository") from None
     except yaml.MarkedYAMLError as error:
@@ -161,7 +167,20 @@ def load(path: Path = PARAMS) -> Params:
         raise UserError(f"{path}: {where}: {' '.join(what.split())}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable: {' '.join(str(error).split())}; allowed: YAML in UTF-8") from None
-    return resolve(tree, str(path))
+
+
+def read_section(path: Path, model: type[S], changes: dict[str, Any]) -> S:
+    """A file that holds one section, with ``changes`` laid over it; UserError with the key for what is wrong."""
+    tree = read_yaml(path) or {}
+    try:
+        if not isinstance(tree, dict):
+            raise _Wrong((), f"found {_shown(tree)}; allowed: a mapping")
+        _refuse_what_yaml_made(tree, ())
+        return _validated(model, {**tree, **changes}, ())
+    except _Wrong as wrong:
+        raise UserError(
+            " ".join(f"{path}: {'.'.join(map(str, wrong.path)) or 'top level'}: {wrong.what}".split())
+        ) from None
 
 
 def resolve(tree: Any, source: str = "params.yaml") -> Params:
@@ -334,7 +353,6 @@ def _arguments(module: str, weight: bool = False) -> type[Section]:
 
 # --- one line for every mistake -------------------------------------------------------------------
 
-S = TypeVar("S", bound=BaseModel)
 
 #: What is allowed where pydantic found an error of this type, in the words of somebody who writes YAML.
 _ALLOWED = {

@@ -1,0 +1,109 @@
+"""Snakemake's Slurm executor, with patience: ``executor: slurm-patient``.
+
+Everything is done by snakemake-executor-plugin-slurm; its options are the same, under ``--slurm-patient-…``. Two things
+that happen to every grid of hundreds of cells are answered here, because there they lose jobs or wait for ever:
+
+* A submission that fails for a passing reason (controller restarting, too many jobs in the queue) is tried again
+  with growing pauses, ``BACK_OFF`` seconds in all, and does not use up one of the job's ``retries``.
+* A job that the controller no longer knows is given up after ``GONE_SECONDS``: finished where its outputs stand, else
+  failed with that reason, which hands it to ``retries``. A second writer is impossible all the same: cells are leased.
+"""
+
+import re
+import subprocess
+import time
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Any
+
+from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
+from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+
+__all__ = ["Executor", "ExecutorSettings", "common_settings"]
+
+BACK_OFF = (2, 4, 8, 16, 32, 60, 60, 60)  #: seconds before each further attempt at a submission
+GONE_SECONDS = 60
+GONE_LOOKS = 3  #: and at least so many queries in a row that were answered without it
+
+#: What sbatch says when the same submission may well succeed a little later.
+PASSING = re.compile(
+    r"unable to contact|connect failure|timed out|temporarily|zero bytes|transmi|connection (refused|reset)|try again"
+    r"|job submit limit|queue limit|QOSMaxSubmit|AssocMaxSubmit|MaxSubmit|too many jobs|slurmdbd|dns srv|unexpected message",
+    re.IGNORECASE,
+)
+
+
+class Executor(SlurmExecutor):  # type: ignore[misc]
+    """The Slurm executor that waits for a controller that is away, and does not wait for a job that is gone."""
+
+    def __post_init__(self, test_mode: bool = False) -> None:
+        super().__post_init__(test_mode)
+        self._tries: dict[Any, int] = {}
+        self._missing: dict[str, tuple[int, float]] = {}
+
+    # --- submission -------------------------------------------------------------------------------
+
+    def _report_job_error_threadsafe(self, job_info: SubmittedJobInfo, msg: str) -> None:
+        """What run_job calls, in a thread of its own, when sbatch has failed."""
+        job, refusal = job_info.job, _refusal(msg)
+        tries = self._tries.get(job, 0)
+        if PASSING.search(refusal) and tries < len(BACK_OFF):
+            self._tries[job] = tries + 1
+            self.logger.warning(
+                f"sbatch: {refusal}; trying again in {BACK_OFF[tries]} s ({tries + 1} of {len(BACK_OFF)})"
+            )
+            time.sleep(BACK_OFF[tries])
+            self.run_job(job)
+            return
+        waited = f", also after {tries} more attempts in {sum(BACK_OFF[:tries])} s" if tries else ""
+        super()._report_job_error_threadsafe(job_info, f"sbatch refused {_named(job)}{waited}: {refusal}")
+
+    # --- jobs that are gone -----------------------------------------------------------------------
+
+    async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
+        """The jobs that still run; those that the controller has forgotten are ended."""
+        running = [job_info async for job_info in super().check_active_jobs(active_jobs)]
+        known = self._known() if running and self.get_status_command() == "squeue" else None
+        for job_info in running:
+            if known is None or not self._gone(str(job_info.external_jobid), known):
+                yield job_info
+            elif _has_outputs(job_info.job):
+                self.report_job_success(job_info)
+            else:
+                told = f"Slurm no longer knows job {job_info.external_jobid} ({_named(job_info.job)}), nor has it finished"
+                self.report_job_error(job_info, msg=told, aux_logs=[str(job_info.aux["slurm_logfile"])])
+
+    def _known(self) -> set[str] | None:
+        """Every job of this run that the controller remembers, with its array's id; None where it does not answer."""
+        ask = ["squeue", "--noheader", "--states=all", "--format=%i|%F", f"--name={self.run_uuid}"]
+        try:
+            told = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=True).stdout
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return {name for line in told.split() for name in line.split("|")}
+
+    def _gone(self, job_id: str, known: set[str]) -> bool:
+        if job_id in known or job_id.split("_")[0] in known:
+            self._missing.pop(job_id, None)
+            return False
+        looks, since = self._missing.get(job_id, (0, time.monotonic()))
+        self._missing[job_id] = looks + 1, since
+        return looks + 1 >= GONE_LOOKS and time.monotonic() - since >= GONE_SECONDS
+
+
+def _refusal(message: str) -> str:
+    """sbatch's own words out of the plugin's message."""
+    told = re.search(r"error message was '(.*?)'\.?\n", message, re.DOTALL)
+    return " ".join((told[1] if told else message.split("sbatch call:")[0]).split())
+
+
+def _named(job: JobExecutorInterface) -> str:
+    wildcards = getattr(job, "wildcards", None)
+    return f"{job.name} {'/'.join(map(str, wildcards))}" if wildcards else str(job.name)
+
+
+def _has_outputs(job: JobExecutorInterface) -> bool:
+    outputs: Sequence[str] = list(job.output)
+    return bool(outputs) and all(Path(output).exists() for output in outputs)
