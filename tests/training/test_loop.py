@@ -1,6 +1,7 @@
 """The loop's promises: bit-identical resume at every step, stopping in time, no step on a broken loss."""
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from framecast.data.base import StoredSplit
 from framecast.errors import NotFinished, UserError
+from framecast.grid import CHECKPOINTS
 from framecast.losses.base import WeightedLoss
 from framecast.models.seq2seq_convlstm import Seq2SeqConvLSTM
 from framecast.models.seq2seq_lstm import Seq2SeqLSTM
@@ -179,7 +181,67 @@ def test_the_newest_good_generation_is_taken_and_damage_is_told(
     (warning,) = capsys.readouterr().err.strip().splitlines()
     assert newer.name in warning
     assert "damaged" in warning
-    assert not older.exists()  # superseded by the final generation
+    good = sorted(path.name for path in checkpoints.folder.glob("step-*"))
+    assert good[0] == older.name  # what is damaged does not count as one of the two generations
+    assert len(good) == 2
+    assert checkpoints.newest() is not None
+    assert not capsys.readouterr().err  # and is told once
+
+
+def test_a_checkpoint_folder_that_others_can_change_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cell = CHECKPOINTS / "the" / "cell" / "key"
+    umask = os.umask(0)
+    try:
+        checkpoints = Checkpoints(cell, "key")
+    finally:
+        os.umask(umask)
+    checkpoints.save(3, {"x": torch.zeros(2)}, {})
+    for place, mode, words in (
+        (cell, 0o777, f"{cell}: found mode 777, .*allowed: you and your group; run `chmod o-w {cell}`"),
+        (cell, 0o1777, f"{cell}: found mode 1777"),
+        (CHECKPOINTS / "the", 0o777, f"{CHECKPOINTS / 'the'}: found mode 777"),
+        (CHECKPOINTS, 0o777, f"{CHECKPOINTS}: found mode 777"),
+    ):
+        place.chmod(mode)
+        with pytest.raises(UserError, match=words):
+            Checkpoints(cell, "key")
+        place.chmod(0o755)
+    for place, mode in ((cell, 0o2775), (CHECKPOINTS, 0o1777), (tmp_path, 0o777)):  # a group's; /tmp's; not ours to say
+        place.chmod(mode)
+        assert Checkpoints(cell, "key").newest() is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        with pytest.raises(UserError, match=f"belongs to user {os.getuid()}, allowed: your own"):
+            Checkpoints(cell, "key")
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to give a folder away (root)")
+def test_a_checkpoint_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cell = CHECKPOINTS / "the" / "cell" / "key"
+    Checkpoints(cell, "key")
+    for place in (cell, CHECKPOINTS / "the", CHECKPOINTS):
+        os.chown(place, 4242, 0)
+        with pytest.raises(UserError, match=f"{place}: found one that belongs to user 4242"):
+            Checkpoints(cell, "key")
+        os.chown(place, 0, 0)
+    os.chown(tmp_path, 4242, 0)  # who owns the working folder can change the code as well
+    os.chown(CHECKPOINTS, 4242, 0)
+    Checkpoints(cell, "key")
+
+
+def test_a_link_in_place_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", "key")
+    checkpoints.save(3, {"x": torch.zeros(2)}, {})
+    (path,) = checkpoints.folder.glob("step-*")
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=f"{path}: found a link or somebody else's file"):
+        checkpoints.newest()
 
 
 def test_foreign_and_wholly_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
