@@ -11,6 +11,7 @@ import typer
 from framecast.errors import NotFinished, UserError
 
 if TYPE_CHECKING:
+    from framecast.cluster.journal import Asked
     from framecast.grid import Grid
 
 STARTED = time.monotonic()  # a time budget counts from here, imports included
@@ -22,6 +23,9 @@ Key = Annotated[
     str, typer.Option(help="the key that the caller expects; refused when params.yaml or code has moved on")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+AskedFor = Annotated[
+    str, typer.Option("--asked", metavar="MB,MINUTES,CPUS", help="what this job asked its cluster for")
+]
 
 
 @app.command()
@@ -68,7 +72,11 @@ def train(
     cell: CellName,
     key: Key = "",
     device: Device = "auto",
-    time_budget: Annotated[float, typer.Option(help="stop in time, with exit code 75, after this many seconds")] = 0,
+    time_budget: Annotated[
+        float,
+        typer.Option(help="stop in time, with exit code 75, after this many seconds; in a Slurm job: before its end"),
+    ] = 0,
+    requeue: Annotated[bool, typer.Option("--requeue", help="in a Slurm job: then ask for the next slice")] = False,
     checkpoint_minutes: Annotated[float, typer.Option(help="minutes between checkpoints", min=0.001)] = 5,
 ) -> None:
     """Train one cell, or go on with it. Exit 75: not finished, run me again."""
@@ -83,8 +91,15 @@ def train(
     _expect(key, study.run_key(found), f"cell {cell}")
     from framecast.training.cell import train as train_cell
 
-    if not train_cell(study, found, stop=stop, device=_device(device), checkpoint_minutes=checkpoint_minutes):
-        print(f"{cell}: already trained, {study.run_folder(found)}", file=sys.stderr)
+    wanted, (asked, left) = _device(device), _job_limits()
+    stop.budget = stop.budget or left
+    try:
+        if not train_cell(study, found, stop=stop, device=wanted, asked=asked, checkpoint_minutes=checkpoint_minutes):
+            print(f"{cell}: already trained, {study.run_folder(found)}", file=sys.stderr)
+    except NotFinished:
+        if requeue and stop.budget_is_used_up:
+            _ask_for_the_next_slice(cell)
+        raise
 
 
 @app.command()
@@ -93,9 +108,12 @@ def evaluate(cell: CellName, key: Key = "", device: Device = "auto") -> None:
     study = _grid()
     found = study.find(cell)
     _expect(key, study.score_key(found), f"cell {cell}")
+    from framecast.cluster.journal import attempt
     from framecast.evaluation.evaluate import evaluate as evaluate_cell
 
-    evaluate_cell(study, found, device=_device(device))
+    where = _device(device)
+    with attempt("evaluate", found.name, study.score_key(found), str(where), _job_limits()[0]):
+        evaluate_cell(study, found, device=where)
 
 
 @app.command()
@@ -163,6 +181,31 @@ def _expect(given: str, key: str, what: str) -> None:
         raise UserError(
             f"{what}: asked for key {given}, but params.yaml, the code or raw files now give {key}; run again"
         )
+
+
+def _job_limits() -> "tuple[Asked, float | None]":
+    """What the Slurm job around us was given, and its time budget since we started; nothing outside of one."""
+    from framecast.cluster.journal import Asked
+
+    if "SLURM_JOB_ID" not in os.environ:
+        return Asked(), None
+    from framecast.cluster import site, slurm
+
+    given = slurm.limits()
+    if given is None:
+        return Asked(), None
+    left = given.seconds_left
+    budget = None if left is None else time.monotonic() - STARTED + left - site.load().margin
+    return Asked(given.mb, given.minutes, given.cpus), budget
+
+
+def _ask_for_the_next_slice(cell: str) -> None:
+    """One job trains the whole cell, slice by slice; where Slurm refuses, the engine's retry goes on."""
+    from framecast.cluster import slurm
+
+    print(f"framecast: {cell}: its time is used up; asking Slurm for the next slice", file=sys.stderr, flush=True)
+    if refusal := slurm.requeue():
+        print(f"framecast: {cell}: Slurm will not requeue this job: {refusal}", file=sys.stderr)
 
 
 def _device(name: str) -> Any:

@@ -30,7 +30,7 @@ GONE_LOOKS = 3  #: and at least so many queries in a row that were answered with
 #: What sbatch says when the same submission may well succeed a little later.
 PASSING = re.compile(
     r"unable to contact|connect failure|timed out|temporarily|zero bytes|transmi|connection (refused|reset)|try again"
-    r"|job submit limit|queue limit|QOSMaxSubmit|AssocMaxSubmit|MaxSubmit|too many jobs|slurmdbd|dns srv|unexpected message",
+    r"|submit limit|queue limit|MaxSubmit|too many jobs|slurmdbd|dns srv|unexpected message",
     re.IGNORECASE,
 )
 
@@ -72,7 +72,9 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             elif _has_outputs(job_info.job):
                 self.report_job_success(job_info)
             else:
-                told = f"Slurm no longer knows job {job_info.external_jobid} ({_named(job_info.job)}), nor has it finished"
+                told = (
+                    f"Slurm no longer knows job {job_info.external_jobid} ({_named(job_info.job)}), nor has it finished"
+                )
                 self.report_job_error(job_info, msg=told, aux_logs=[str(job_info.aux["slurm_logfile"])])
 
     def _known(self) -> set[str] | None:

@@ -1,10 +1,13 @@
 """The study, its wildcards and its target lists. What exists and where it lies is asked of framecast.grid."""
 
+import functools
 import shlex
 import sys
 from pathlib import Path
 
 from framecast import params
+from framecast.cluster import site
+from framecast.cluster.request import request
 from framecast.errors import UserError
 from framecast.grid import (
     BASELINE,
@@ -29,6 +32,7 @@ if workflow.config_settings.config:
 
 try:
     study = Grid(params.load())
+    cluster = site.load()
 except UserError as error:
     sys.exit(f"framecast: {error}")
 
@@ -65,3 +69,37 @@ def every_trained_cell():
 
 def every_score():
     return [path for cell in study.scored for path in study.score_files(cell)]
+
+
+# --- what a job asks a cluster for: workings in framecast.cluster.request, the site's words in slurm/site.yaml --------
+
+
+@functools.cache
+def wanted(named, phase, attempt):
+    return request(study, named, phase, cluster)
+
+
+def asks(phase, what):
+    """A number of the request for a cell's next job; unset on this machine, where counting would only take time."""
+
+    def number(wildcards, attempt):
+        if workflow.local_exec:
+            return None
+        return getattr(wanted(cell(wildcards), phase, attempt), what) or None
+
+    return number
+
+
+def gpu(wildcards):
+    """Each job its own GPU: Slurm's on a cluster, one of `--resources gpu=N` on this machine."""
+    return (1 if workflow.local_exec else cluster.gpus) or None
+
+
+def says(word):
+    """A word of the site; unset where it is empty."""
+    return lambda wildcards: None if workflow.local_exec else (word or None)
+
+
+def in_job(wildcards):
+    """What a verb is told inside a Slurm job."""
+    return f" --device {cluster.device}" if workflow.remote_exec else ""

@@ -15,10 +15,21 @@ rule evaluate:
     conda:
         "../envs/framecast.yaml"
     threads: lambda wildcards: study.params.recipe(wildcards.model).threads
+    resources:
+        mem_mb=asks("evaluate", "mem_mb"),
+        runtime=asks("evaluate", "minutes"),
+        cpus_per_task=asks("evaluate", "cpus"),
+        gpu=gpu,
+        gpu_model=says(cluster.gpu_type),
+        slurm_partition=says(cluster.partition),
+        slurm_account=says(cluster.account),
+        constraint=says(cluster.constraint),
+        slurm_extra=says(cluster.extra),
     params:
         cell=lambda wildcards: cell(wildcards).name,
+        in_job=in_job,
     shell:
-        "framecast evaluate {params.cell} --key {wildcards.key} 2>&1 | tee -i {log}"
+        "framecast evaluate {params.cell} --key {wildcards.key}{params.in_job} 2>&1 | tee -i {log}"
 
 
 rule evaluate_baseline:
@@ -31,10 +42,16 @@ rule evaluate_baseline:
         f"logs/evaluate/{BASELINE}/{{key}}.log",
     conda:
         "../envs/framecast.yaml"
+    resources:
+        mem_mb=asks("evaluate", "mem_mb"),
+        runtime=asks("evaluate", "minutes"),
+        slurm_partition=says(cluster.cpu_partition or cluster.partition),
+        slurm_account=says(cluster.account),
+        slurm_extra=says(cluster.extra),
     params:
         cell=lambda wildcards: cell(wildcards).name,
     shell:
-        "framecast evaluate {params.cell} --key {wildcards.key} 2>&1 | tee -i {log}"
+        "framecast evaluate {params.cell} --key {wildcards.key} --device cpu 2>&1 | tee -i {log}"
 
 
 rule tables:
@@ -46,6 +63,7 @@ rule tables:
         study.table_files(),
     log:
         "logs/tables.log",
+    localrule: True
     conda:
         "../envs/framecast.yaml"
     params:

@@ -20,6 +20,7 @@ rule report:
         study.page_files(),
     log:
         "logs/report.log",
+    localrule: True
     conda:
         "../envs/framecast.yaml"
     params:

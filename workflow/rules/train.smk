@@ -12,10 +12,21 @@ rule train:
     conda:
         "../envs/framecast.yaml"
     threads: lambda wildcards: study.params.recipe(wildcards.model).threads
+    resources:
+        mem_mb=asks("train", "mem_mb"),
+        runtime=asks("train", "minutes"),
+        cpus_per_task=asks("train", "cpus"),
+        gpu=gpu,
+        gpu_model=says(cluster.gpu_type),
+        slurm_partition=says(cluster.partition),
+        slurm_account=says(cluster.account),
+        constraint=says(cluster.constraint),
+        slurm_extra=says(cluster.extra),
     params:
         cell=lambda wildcards: cell(wildcards).name,
+        in_job=lambda wildcards: in_job(wildcards) and f"{in_job(wildcards)} --requeue",
     shell:
-        "framecast train {params.cell} --key {wildcards.key} 2>&1 | tee -ia {log}"
+        "framecast train {params.cell} --key {wildcards.key}{params.in_job} 2>&1 | tee -ia {log}"
 
 
 rule train_all:

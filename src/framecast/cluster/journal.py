@@ -4,10 +4,11 @@
 
 An attempt writes its file when it begins, again with every heartbeat, and when it ends. One that was killed never
 writes its end, so its last heartbeat tells what became of it: at its memory limit it was out of memory, at its time
-limit it was out of time, else it was lost. The next attempt's request, ``framecast status`` and the efficiency table
-all read these files; no accounting database is needed.
+limit it was out of time, else it was lost, and Slurm is asked what it remembers (``explain``). The next attempt's
+request, ``framecast status`` and the efficiency table all read these files; no accounting database is needed.
 """
 
+import contextlib
 import os
 import resource
 import socket
@@ -28,11 +29,23 @@ if TYPE_CHECKING:
 AFFECTS_NUMBERS = False
 ATTEMPTS = Path("logs/attempts")
 HEARTBEAT_SECONDS = 10
+LOOK_SECONDS = 0.5  #: memory that grows is written down at once, for the heartbeat may never come
 SILENT_SECONDS = 120  #: without a heartbeat for so long, an attempt on another machine counts as dead
+GROWN = 1.1  #: times what was last written down
 NEARLY = 0.9  #: of a limit counts as having met it; heartbeats come too late to see the last of it
 
 Phase = Literal["train", "evaluate"]
-Outcome = Literal["", "done", "stopped", "failed"]  #: "" while it runs, and for ever where it was killed
+Outcome = Literal["", "done", "stopped", "failed", "out of memory", "out of time", "cancelled", "machine lost"]
+#: "" while it runs, and until ``explain`` where it was killed; the last four are Slurm's word
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the job of an attempt asked the cluster for."""
+
+    mb: int = 0
+    minutes: int = 0
+    cpus: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,7 @@ class Attempt:
 
     @property
     def ending(self) -> str:
-        """done · stopped · failed · out of memory · out of time · lost · running."""
+        """An outcome, or running, or lost."""
         if self.outcome:
             return self.outcome
         if self.alive:
@@ -107,9 +120,9 @@ def folder(phase: Phase, cell: str, key: str) -> Path:
 
 
 @contextmanager
-def attempt(phase: Phase, cell: str, key: str, device: str) -> Iterator["Recorder"]:
+def attempt(phase: Phase, cell: str, key: str, device: str, asked: Asked) -> Iterator["Recorder"]:
     """Record the block as an attempt; its exceptions pass through and are its reason."""
-    recorder = Recorder(folder(phase, cell, key), device)
+    recorder = Recorder(folder(phase, cell, key), device, asked)
     try:
         with recorder.beating():
             yield recorder
@@ -125,19 +138,21 @@ def attempt(phase: Phase, cell: str, key: str, device: str) -> Iterator["Recorde
 class Recorder:
     """Writes one attempt's file. A file that cannot be written never ends a run: it only tells about it."""
 
-    def __init__(self, where: Path, device: str) -> None:
+    def __init__(self, where: Path, device: str, asked: Asked) -> None:
         number = max((found.number for found in _read(where)), default=0) + 1
-        now = time.time()
+        now, job = time.time(), os.environ.get("SLURM_JOB_ID")
         self.path = where / f"{number}.json"
         self.now = Attempt(
             number,
             socket.gethostname(),
             os.getpid(),
-            os.environ.get("SLURM_JOB_ID"),
+            job,
             now,
             now,
             device=device,
-            **{name: int(os.environ.get(f"FRAMECAST_{name.upper()}", 0)) for name in _ASKED},
+            asked_mb=asked.mb,
+            asked_minutes=asked.minutes,
+            asked_cpus=asked.cpus,
         )
         self.busy: list[float] = []
         self.first_step: int | None = None
@@ -156,9 +171,12 @@ class Recorder:
         over = threading.Event()
 
         def beat() -> None:
-            while not over.wait(HEARTBEAT_SECONDS):
-                self._sample_gpu()
-                self._write()
+            while not over.wait(LOOK_SECONDS):
+                if time.time() - self.now.heartbeat >= HEARTBEAT_SECONDS:
+                    self._sample_gpu()
+                    self._write()
+                elif _peak_mb() > GROWN * self.now.peak_mb:
+                    self._write()
 
         thread = threading.Thread(target=beat, daemon=True)
         thread.start()
@@ -179,21 +197,20 @@ class Recorder:
             self.now,
             heartbeat=time.time(),
             cpu_seconds=used.ru_utime + used.ru_stime,
-            peak_mb=used.ru_maxrss * 1024 / 1e6,
+            peak_mb=_peak_mb(),
             gpu_peak_mb=_gpu_peak_mb(self.now.device),
             gpu_busy=sum(self.busy) / len(self.busy) if self.busy else 0.0,
         )
-        try:
+        with contextlib.suppress(OSError):
             write_json(self.path, asdict(self.now))
-        except OSError:
-            return
 
     def _sample_gpu(self) -> None:
         if self.now.device.startswith("cuda") and (busy := _gpu_busy()) is not None:
             self.busy.append(busy)
 
 
-_ASKED = ("asked_mb", "asked_minutes", "asked_cpus")
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def _read(where: Path) -> Iterator[Attempt]:
@@ -239,6 +256,42 @@ def _signalled(pid: int) -> bool:
 
 def last(grid: "Grid", cell: "Cell", phase: Phase) -> Attempt | None:
     """The newest attempt at a cell under its present key."""
-    key = grid.run_key(cell) if phase == "train" else grid.score_key(cell)
-    found = attempts(phase, cell.name, key)
+    found = attempts(phase, cell.name, _key(grid, cell, phase))
     return found[-1] if found else None
+
+
+def explained(grid: "Grid", cell: "Cell", phase: Phase) -> list[Attempt]:
+    """Every attempt at a cell, the lost ones with what Slurm remembers of them; what it says is written down."""
+    where = folder(phase, cell.name, _key(grid, cell, phase))
+    return [_explain(found, where) for found in _read(where)]
+
+
+def _key(grid: "Grid", cell: "Cell", phase: Phase) -> str:
+    return grid.run_key(cell) if phase == "train" else grid.score_key(cell)
+
+
+def _explain(found: Attempt, where: Path) -> Attempt:
+    if found.ending != "lost" or found.job is None:
+        return found
+    from framecast.cluster import slurm
+
+    state = slurm.state_of(found.job)
+    if (outcome := _ENDED_BY.get(state)) is None:
+        return found
+    reason = f"{outcome}: Slurm says {state} of job {found.job}; peak {found.peak_mb:.0f} MB of {found.asked_mb} MB"
+    told = replace(found, outcome=outcome, reason=reason)
+    with contextlib.suppress(OSError):
+        write_json(where / f"{found.number}.json", asdict(told))
+    return told
+
+
+#: Slurm's final states, as outcomes of an attempt that could not write its own.
+_ENDED_BY: dict[str, Outcome] = {
+    "OUT_OF_MEMORY": "out of memory",
+    "TIMEOUT": "out of time",
+    "DEADLINE": "out of time",
+    "CANCELLED": "cancelled",
+    "PREEMPTED": "cancelled",
+    "NODE_FAIL": "machine lost",
+    "BOOT_FAIL": "machine lost",
+}

@@ -35,7 +35,7 @@ class Site(Section):
     constraint: Expression = ""
     extra: Flags = ""
     device: Literal["cuda", "cpu"] = "cuda"
-    cpus: PositiveInt = 4
+    cpus: PositiveInt = 2
     memory_mb: PositiveInt = 64_000
     walltime: PositiveInt = 1440
     margin: NonNegativeInt = 300
@@ -48,6 +48,8 @@ def load() -> Site:
     Raises UserError (file or variable, found, allowed) for what is wrong, and for a margin that leaves no time.
     """
     file = Path(os.environ.get("FRAMECAST_SITE", SITE))
+    if file == SITE and not file.exists():  # a copy of the pipeline without a cluster's settings
+        return Site()
     site = read_section(file, Site, changes := {})
     for name in Site.model_fields:
         if (variable := f"FRAMECAST_{name.upper()}") in os.environ:

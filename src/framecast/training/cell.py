@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from framecast import artifacts, construct, prepared
+from framecast.cluster.journal import Asked, attempt
 from framecast.losses.base import WeightedLoss
 from framecast.training.checkpoint import Checkpoints
 from framecast.training.lease import lease
 from framecast.training.loop import Ledger, Trainer
-from framecast.training.progress import progress
+from framecast.training.progress import Progress, progress
 from framecast.training.seeding import be_deterministic, seed_weights
 from framecast.training.stopping import Stop
 
@@ -22,7 +23,15 @@ if TYPE_CHECKING:
     from framecast.grid import Cell, Grid
 
 
-def train(grid: "Grid", cell: "Cell", *, stop: Stop, device: torch.device, checkpoint_minutes: float = 5.0) -> bool:
+def train(
+    grid: "Grid",
+    cell: "Cell",
+    *,
+    stop: Stop,
+    device: torch.device,
+    asked: Asked,
+    checkpoint_minutes: float = 5.0,
+) -> bool:
     """Bring a cell to its finished bundle; False when it already was.
 
     Raises NotFinished (exit code 75) when stopped in time, UserError for a busy cell, foreign or damaged
@@ -32,10 +41,12 @@ def train(grid: "Grid", cell: "Cell", *, stop: Stop, device: torch.device, check
     with lease(checkpoints.folder, cell.name):
         done = (folder / "run.json").exists()
         if not done:
-            trainer = _trainer(grid, cell, device)
-            with progress(cell.name) as tell:
-                ledger = trainer.fit(checkpoints, stop, tell, _every(checkpoint_minutes * 60))
-            _write_bundle(folder, trainer, ledger, _manifest(grid, cell, trainer, ledger))
+            with attempt("train", cell.name, grid.run_key(cell), str(device), asked) as record:
+                trainer = _trainer(grid, cell, device)
+                with progress(cell.name) as tell:
+                    told = _both(tell, record.step)
+                    ledger = trainer.fit(checkpoints, stop, told, _every(checkpoint_minutes * 60))
+                _write_bundle(folder, trainer, ledger, _manifest(grid, cell, trainer, ledger))
         checkpoints.clear()
     return not done
 
@@ -56,6 +67,14 @@ def _trainer(grid: "Grid", cell: "Cell", device: torch.device) -> Trainer:
         seed=seed,
         device=device,
     )
+
+
+def _both(first: Progress, second: Progress) -> Progress:
+    def tell(step: int, steps: int, loss: float) -> None:
+        first(step, steps, loss)
+        second(step, steps, loss)
+
+    return tell
 
 
 def _every(seconds: float) -> Any:

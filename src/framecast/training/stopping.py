@@ -19,6 +19,7 @@ class Stop:
         self.started = time.monotonic() if started is None else started
         self.budget = budget
         self.signal: signal.Signals | None = None
+        self.budget_is_used_up = False  #: whether that, and not a signal, was the reason
         self._longest = 0.0
         self._last: float | None = None
 
@@ -36,6 +37,7 @@ class Stop:
             return None
         self._longest = max(self._longest, now - before)
         if self.budget is not None and now - self.started + 2 * self._longest >= self.budget:
+            self.budget_is_used_up = True
             return f"the time budget of {self.budget:g} s is used up"
         return None
 
