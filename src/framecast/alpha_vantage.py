@@ -4,12 +4,16 @@ It asks for one file at a time with the user's own key, keeps to the rate of the
 for byte as they came beside a ``SHA256SUMS``, so that a download of several days can stop and go on at any file.
 
 The key comes from ``ALPHA_VANTAGE_KEY`` and goes into the request, nowhere else: not into a file, a message or an
-exception, not even where the service quotes it.
+exception, not even where the service quotes it. A redirection is not followed: it could carry the key to another host
+or off an encrypted line.
 """
 
+import html
 import http.client
+import json
 import math
 import os
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -28,6 +32,7 @@ AFFECTS_NUMBERS = False
 ADDRESS = "https://www.alphavantage.co/query"
 ATTEMPTS = 5
 MINUTE = 60.0
+LARGEST = 64 << 20  #: bytes of an answer; a month of minutes has about one million
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ class AlphaVantage:
             status, body = self._respond(file)
             if status == 200 and not (trouble := _passing_fault(body)):
                 return body
-            if 400 <= status < 500 and status != 429:
+            if 300 <= status < 500 and status != 429:
                 raise UserError(f"Alpha Vantage: {file.name}: status {status}; check your key and the address")
             trouble = self._without_key(trouble or body.decode(errors="replace"))
             if attempt < ATTEMPTS - 1:
@@ -160,8 +165,9 @@ class AlphaVantage:
         """Status and body of one request; where there is no answer, 503 or the error's status and what happened."""
         url = f"{self.address}?{urllib.parse.urlencode({**file.query, 'apikey': self._key})}"
         try:
-            with urllib.request.urlopen(url, timeout=60) as response:
-                return response.status, response.read()
+            with urllib.request.build_opener(_StayHere).open(url, timeout=60) as response:
+                body = response.read(LARGEST + 1)
+                return (response.status, body) if len(body) <= LARGEST else (503, b"an answer without end")
         except urllib.error.HTTPError as error:
             return error.code, f"status {error.code}".encode()
         except (OSError, http.client.HTTPException, ValueError) as error:
@@ -182,9 +188,18 @@ class AlphaVantage:
         self._recent.append(self.clock())
 
     def _without_key(self, text: str) -> str:
-        for form in (self._key, urllib.parse.quote_plus(self._key)):
-            text = text.replace(form, "***")
+        """The text without the key, however an address, a page or an answer may write it."""
+        quoted = (urllib.parse.quote_plus(self._key), urllib.parse.quote(self._key), urllib.parse.quote(self._key, ""))
+        for form in (self._key, *quoted, html.escape(self._key), json.dumps(self._key)[1:-1]):
+            text = re.sub(re.escape(form), "***", text, flags=re.IGNORECASE)
         return text
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection: its status is the answer."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Ask nobody else."""
 
 
 def _passing_fault(body: bytes) -> str:
