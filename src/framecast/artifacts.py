@@ -71,24 +71,45 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, tree: Any) -> None:
-    """Write JSON for people to read: sorted, indented, ending in a newline."""
+    """Write JSON for people to read: sorted, indented, ending in a newline.
+
+    A manifest, which vouches for files by their ``sha256``, also gets a ``seal`` of its own content.
+    """
+    if "sha256" in tree:
+        tree = {**tree, "seal": sha256(canonical(tree))}
     write_text(path, json.dumps(tree, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file that a verb of ours wrote; UserError when it is not whole."""
+    """Read a JSON file that a verb of ours wrote; UserError when it is not whole, or sealed and edited since.
+
+    Manifests written before there were seals have none and are taken as they are.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        tree = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{path}: expected JSON, found {error}; delete {path.parent} and run again") from None
+    expected = tree.pop("seal", None) if isinstance(tree, dict) else None
+    if expected is not None and (found := sha256(canonical(tree))) != expected:
+        raise UserError(
+            f"{path}: its content was edited: found sha256 {found}, expected {expected}; "
+            f"delete {path.parent} and run again"
+        )
+    return tree
 
 
 def verify(manifest: Path, *names: str) -> dict[str, Any]:
     """The content of a manifest whose named siblings are the files that it vouches for, by their sha256.
 
-    Raises UserError with path, found and expected when the manifest or a file is missing or altered.
+    Raises UserError with path, found and expected when the manifest or a file is missing or altered, or the manifest
+    is that of another folder.
     """
     content: dict[str, Any] = read_json(manifest)
+    if (key := content.get("key", manifest.parent.name)) != manifest.parent.name:
+        raise UserError(
+            f"{manifest}: found the manifest of key {key}, expected {manifest.parent.name}; "
+            f"delete {manifest.parent} and run again"
+        )
     for name in names:
         path, expected = manifest.with_name(name), content["sha256"][name]
         found = sha256_of(path) if path.exists() else "no file"
