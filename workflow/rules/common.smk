@@ -80,12 +80,12 @@ def wanted(named, phase, attempt):
 
 
 def asks(phase, what):
-    """A number of the request for a cell's next job; unset on this machine, where counting would only take time."""
+    """A number of the request for a cell's next job; 0 on this machine, where working it out would only take time."""
 
     def number(wildcards, attempt):
         if workflow.local_exec:
-            return None
-        return getattr(wanted(cell(wildcards), phase, attempt), what) or None
+            return 0
+        return getattr(wanted(cell(wildcards), phase, attempt), what)
 
     return number
 

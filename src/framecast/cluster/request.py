@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 AFFECTS_NUMBERS = False
 
-#: Resident MB before any tensor: two Snakemake processes, Python and PyTorch; a CUDA context takes the larger one.
-BASE_MB = {"cpu": 900, "cuda": 5000}
+SNAKEMAKE_MB = 400  #: of the two that stand around every job
+BASE_MB = {"cpu": 900, "cuda": 5000}  #: with them, Python and PyTorch, before any tensor; CUDA brings its own context
 LAUNCH_SECONDS = {"cpu": 4e-6, "cuda": 1e-5}  #: to start one operation
 CPU_TERAFLOPS = 0.03  #: of one core, on these models
 EFFICIENCY = 0.3  #: of the nominal speed that small recurrent networks reach
@@ -56,7 +56,8 @@ def request(grid: "Grid", cell: "Cell", phase: Phase, site: "Site") -> Request:
         return Request(_rounded(2 * BASE_MB["cpu"], site), min(site.walltime, 60), 1, 0, 0.1, "a baseline")
     past = list(_measured(grid, cell, phase, site.device))
     seconds, source = _training(grid, cell, site, past) if phase == "train" else _scoring(grid, cell, site, past)
-    memory = max((run.peak_mb for run in past), default=0.0) * SPARE + 300 or _counted_mb(grid, cell, site)
+    seen = max((run.peak_mb for run in past), default=0.0)
+    memory = SPARE * seen + SNAKEMAKE_MB if seen else _counted_mb(grid, cell, site)
     minutes = site.walltime if seconds is None else math.ceil(SPARE * seconds / 60) + START_MINUTES + site.margin // 60
     for ended in explained(grid, cell, phase):
         if ended.ending == "out of memory":
