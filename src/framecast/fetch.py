@@ -295,13 +295,18 @@ def _fetch_stocks(name: str, folder: Path, say: Say) -> None:
 
 
 def _copy_stocks(mirror: Path, folder: Path, say: Say) -> bool:
-    """Copy what the mirror's ``SHA256SUMS`` lists and add it to ours; False when the mirror has no such list."""
+    """Copy what the mirror's ``SHA256SUMS`` lists and add it to ours; False when the mirror has no such list.
+
+    What arrives is a plain file inside ``folder`` with the listed content, whatever the mirror has under that name.
+    """
     if not (mirror / "SHA256SUMS").is_file():
         return False
     index = folder / "SHA256SUMS"
     sums = read_sums(index) if index.is_file() else {}
     for name, expected in read_sums(mirror / "SHA256SUMS").items():
         path = folder / name
+        if not name.isprintable() or not path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{mirror / 'SHA256SUMS'}: found {name!r}, allowed: a printable name inside {folder}")
         if not path.exists():
             verify(mirror / name, expected, remedy=f"mend the folder named in {MIRROR}")
             with replacing(path) as partial:
