@@ -1,0 +1,104 @@
+"""The ground of the tests that need a real Slurm: a private cluster of two nodes, and small studies to run in it.
+
+``slurm``
+    The cluster (``OneNode``), one for the whole session: two nodes, each with 4 CPUs, 2 pretended GPUs and 8 GB. A test
+    may kill and restart its daemons; after each test what still runs is cancelled, and dead daemons are started again.
+``study``
+    A fresh small study without git (``ClusterStudy``). ``study.submit()`` is ``snakemake --profile slurm`` in it, and
+    ``study.driver()`` the same in the background, to be killed.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import BIN, ROOT, run
+from tests.pipeline.conftest import Clone, built, fresh
+from tests.slurm.one_node import PACKAGES, OneNode, missing
+
+__all__ = ["built", "fresh"]  # fixtures of the pipeline's tests that are fixtures here, too
+
+
+SNAKEMAKE = ("snakemake", "--profile", "slurm")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here needs Slurm, and time."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker("slurm")
+            item.add_marker("slow")
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[OneNode]:
+    """The cluster of this session; skips where Slurm is not installed."""
+    if absent := missing():
+        pytest.skip(f"not installed: {', '.join(absent)}; {PACKAGES}")
+    cluster = OneNode(Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp")), nodes=2, cpus=4, gpus=2, memory=8000)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop(purge=True)
+
+
+@pytest.fixture(autouse=True)
+def healed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test did to the cluster is over when the next one begins."""
+    yield
+    if "slurm" in request.fixturenames:
+        request.getfixturevalue("slurm").heal()
+
+
+@dataclass(frozen=True)
+class ClusterStudy(Clone):
+    """A copy of the study in which every program speaks to the private cluster."""
+
+    cluster: OneNode
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The clone's environment, and what the private cluster is like."""
+        bins = os.pathsep.join([str(self.cluster.folder / "bin"), str(BIN)])
+        site = {"DEVICE": "cpu", "GPUS": "1", "MEMORY_MB": str(self.cluster.memory)}
+        named = {f"FRAMECAST_{key}": value for key, value in site.items()}
+        path = {"PATH": f"{bins}{os.pathsep}{os.environ['PATH']}"}
+        return {**super().environment, **self.cluster.environment(), **named, **path}
+
+    def submit(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run ``snakemake --profile slurm`` to its end; keywords are further environment variables."""
+        return run(*SNAKEMAKE, *arguments, cwd=self.folder, check=check, **{**self.environment, **environment})
+
+    def driver(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start the same in a session of its own; it prints to ``driver.log``. The caller ends it."""
+        with (self.folder / "driver.log").open("ab") as log:
+            return subprocess.Popen(
+                [BIN / SNAKEMAKE[0], *SNAKEMAKE[1:], *arguments],
+                cwd=self.folder,
+                env={**os.environ, **self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def printed(self) -> str:
+        """What every ``driver`` so far has printed."""
+        return (self.folder / "driver.log").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def study(slurm: OneNode, fresh: Callable[[], Clone]) -> ClusterStudy:
+    """A fresh small study in a folder that git knows nothing of, with the cluster's profile."""
+    folder = fresh().folder
+    shutil.rmtree(folder / ".git")
+    shutil.copytree(ROOT / "slurm", folder / "slurm", dirs_exist_ok=True)
+    return ClusterStudy(folder, slurm)
