@@ -3,6 +3,7 @@
 import gzip
 import math
 import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,21 @@ def test_idx_files_that_lie_are_refused(tmp_path):
         with pytest.raises(UserError, match=complaint) as refusal:
             read_images(path)
         assert str(path) in str(refusal.value)
+
+
+def test_an_archive_is_unpacked_no_further_than_its_header_says(tmp_path):
+    header = struct.pack(">4I", 0x803, 5, 28, 28)
+    bomb = tmp_path / "bomb.gz"
+    bomb.write_bytes(gzip.compress(header + bytes(1 << 16)) + gzip.compress(bytes(1 << 20)) * 256)
+    huge = tmp_path / "huge.gz"
+    huge.write_bytes(gzip.compress(struct.pack(">4I", 0x803, *(2**32 - 1,) * 3)) + gzip.compress(bytes(1 << 20)) * 256)
+    for path, complaint in ((bomb, "pixels as its header says, found more than 3920"), (huge, "expected at most")):
+        tracemalloc.start()
+        with pytest.raises(UserError, match=complaint):
+            read_images(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 4 << 20, "of the 256 MB that are in it"
 
 
 def test_published_test_file(tmp_path, monkeypatch):

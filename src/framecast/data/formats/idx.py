@@ -15,6 +15,7 @@ from framecast.errors import UserError
 
 MAGIC = 0x00000803
 HEADER = struct.Struct(">4I")
+LARGEST = 1 << 30  #: pixels that a header may announce, twenty times MNIST's
 
 #: sha256 of the published image files.
 MNIST_SHA256 = {
@@ -26,18 +27,29 @@ MNIST_SHA256 = {
 def read_images(path: Path) -> UInt8[np.ndarray, "n h w"]:
     """The images of a gzipped idx3 file, 0..255.
 
-    Raises UserError with path, expected and found when the file does not unpack or its header does not describe it.
+    No more is unpacked than the header announces, whatever the archive holds. Raises UserError with path, expected and
+    found when the file does not unpack or its header does not describe it.
     """
     try:
-        content = gzip.decompress(path.read_bytes())
+        with gzip.open(path) as archive:
+            count, height, width = _lengths(archive.read(HEADER.size), path)
+            pixels = archive.read(count * height * width + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         size = path.stat().st_size
         raise UserError(f"{path}: expected a whole gzip file, found {size} bytes that do not unpack: {error}") from None
-    if len(content) < HEADER.size:
-        raise UserError(f"{path}: expected an idx header of {HEADER.size} bytes, found {len(content)} bytes")
-    magic, count, height, width = HEADER.unpack_from(content)
+    if (found := len(pixels)) != count * height * width:
+        many = f"more than {found - 1}" if found > count * height * width else str(found)
+        raise UserError(f"{path}: expected {count}×{height}×{width} pixels as its header says, found {many}")
+    return np.frombuffer(pixels, np.uint8).reshape(count, height, width)
+
+
+def _lengths(header: bytes, path: Path) -> tuple[int, int, int]:
+    """Images, rows and columns that a header announces."""
+    if len(header) < HEADER.size:
+        raise UserError(f"{path}: expected an idx header of {HEADER.size} bytes, found {len(header)} bytes")
+    magic, count, height, width = HEADER.unpack(header)
     if magic != MAGIC:
         raise UserError(f"{path}: expected idx images (magic {MAGIC:#010x}), found magic {magic:#010x}")
-    if (found := len(content) - HEADER.size) != count * height * width:
-        raise UserError(f"{path}: expected {count}×{height}×{width} pixels as its header says, found {found}")
-    return np.frombuffer(content, np.uint8, offset=HEADER.size).reshape(count, height, width)
+    if count * height * width > LARGEST:
+        raise UserError(f"{path}: expected at most {LARGEST} pixels, found a header of {count}×{height}×{width}")
+    return count, height, width
