@@ -18,6 +18,7 @@ import yaml
 
 from framecast import params
 from framecast.cluster import site
+from framecast.data.formats.prices import parse_prices
 from framecast.data.formats.sha256sums import write_sums
 from framecast.data.moving_mnist import official_digits
 from framecast.errors import UserError
@@ -336,6 +337,36 @@ def test_a_gzip_bomb_is_never_unpacked(mirror: Path, tmp_path: Path, monkeypatch
         monkeypatch.setattr(module, function, unpacked)
     with pytest.raises(UserError, match=f"{name}: expected sha256 440fcab.*found {hashlib.sha256(bomb).hexdigest()}"):
         official_digits(tmp_path / "raw")
+
+
+ROW = '{"1. open": "1", "4. close": "1", "5. volume": "1"}'
+PRICES = {
+    "nested": ('{"a":' * 100_000, "expected whole JSON"),
+    "nested deeper": ('{"Time Series (Daily)":' + "[" * 100_000, "expected whole JSON"),
+    "no facts": (f'{{"Meta Data": "x", "Time Series (Daily)": {{"2020-01-01": {ROW}}}}}', None),
+    "lists": ('{"Time Series (Daily)": {"2020-01-01": [1, 2]}}', "expected stamps"),
+    "text": ('{"Time Series (Daily)": {"2020-01-01": "x"}}', "expected stamps"),
+    "markup": (
+        f'{{"Meta Data": {{"2. Symbol": "<script>"}}, "Time Series (Daily)": {{"2020-01-01": {ROW}}}}}',
+        "expected a ticker as '2. Symbol', found '<script>'",
+    ),
+    "a list": (
+        f'{{"Meta Data": {{"2. Symbol": ["A"]}}, "Time Series (Daily)": {{"2020-01-01": {ROW}}}}}',
+        "expected a ticker",
+    ),
+    "an open quote": ('timestamp,open,high,low,close,volume\n"2020-01-01,1,1,1,1,1\n', "expected CSV"),
+}
+
+
+@pytest.mark.parametrize("kind", PRICES)
+def test_prices_that_break_their_format_are_refused_in_one_line(kind: str) -> None:
+    text, told = PRICES[kind]
+    if told is None:
+        assert parse_prices(text.encode(), "daily_AAA.json").ticker == "AAA"
+        return
+    with pytest.raises(UserError, match=re.escape(told)) as refused:
+        parse_prices(text.encode(), "daily_AAA.json")
+    assert len(str(refused.value).splitlines()) == 1
 
 
 # --- the report ---------------------------------------------------------------------------------------

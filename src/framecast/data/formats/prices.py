@@ -31,6 +31,7 @@ STAMPS = ("timestamp", "time", "date")
 NUMBERS = ("open", "close", "volume")
 ERROR_KEYS = ("Error Message", "Information", "Note")
 TICKER = re.compile(r"\^?[A-Z]{1,5}(?:\.[A-Z])?")
+SYMBOL = re.compile(r"[\w.^=-]{1,20}", re.ASCII)  #: as services write one: TSLA, BRK-B, TSCO.LON
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def error_payload(text: str) -> str | None:
         return None
     try:
         entries = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     found = next((key for key in ERROR_KEYS if key in entries), None)
     if found is None:
@@ -102,14 +103,23 @@ def _json_table(text: str, name: str) -> tuple[str | None, "pd.DataFrame"]:
 
     try:
         entries: dict[str, Any] = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{name}: expected whole JSON, found text that ends or breaks at {error}") from None
     series = next((value for key, value in entries.items() if key.startswith("Time Series")), None)
     if not isinstance(series, dict):
         raise UserError(f"{name}: expected a key 'Time Series (…)', found {', '.join(sorted(entries)) or 'no keys'}")
+    if not all(isinstance(row, dict) for row in series.values()):
+        raise UserError(f"{name}: expected stamps with '1. open', '4. close' and more under each, found other values")
     table = pd.DataFrame.from_dict(series, orient="index", dtype=str)
     table.columns = [column.split(". ", 1)[-1] for column in table.columns]
-    return entries.get("Meta Data", {}).get("2. Symbol"), table.rename_axis("timestamp").reset_index()
+    return _symbol(entries.get("Meta Data"), name), table.rename_axis("timestamp").reset_index()
+
+
+def _symbol(facts: Any, name: str) -> str | None:
+    symbol = facts.get("2. Symbol") if isinstance(facts, dict) else None
+    if symbol is not None and (not isinstance(symbol, str) or not SYMBOL.fullmatch(symbol)):
+        raise UserError(f"{name}: expected a ticker as '2. Symbol', found {str(symbol)[:80]!r}")
+    return symbol
 
 
 def _csv_table(text: str, name: str) -> "pd.DataFrame":
@@ -123,7 +133,10 @@ def _csv_table(text: str, name: str) -> "pd.DataFrame":
     for number, row in enumerate(rows, start=2):
         if row.count(",") != len(columns) - 1:  # pandas would take a longer row's first field for an index
             raise UserError(f"{name}, line {number}: expected {len(columns)} fields, found {row[:80]!r}")
-    table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise UserError(f"{name}: expected CSV, found text that breaks: {' '.join(str(error).split())}") from None
     return table.rename(columns=str.lower)
 
 
