@@ -1,0 +1,290 @@
+"""``framecast doctor`` tells each check in one line, whatever is broken, and fails exactly when there is a problem."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from framecast.doctor import COMMANDS, Partition, doctor
+from framecast.errors import UserError
+from tests.conftest import ROOT, one_line
+
+#: what a controller may answer: PARTITION|AVAILABLE|LIMIT|MEMORY|CPUS|GRES
+SINFO = [
+    "main*|up|1-00:00:00|16000+|8|(null)",
+    "gpu|up|4:00:00|64000|16|gpu:a100:2(S:0)",
+    "gpu|up|4:00:00|96000|16|gpu:h100:4",
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with the tiny study, on a machine without Slurm."""
+    (tmp_path / "study").mkdir()
+    text = (ROOT / "tests" / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "study" / "params.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "bin").mkdir()
+    for name in ("which", "sh", "bash", "sleep"):  # Snakemake asks for some on being imported
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    for name in [*filter(lambda name: name.startswith(("FRAMECAST_", "SLURM_")), os.environ)]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path / "study")
+    return tmp_path / "study"
+
+
+@pytest.fixture
+def examined(folder: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[], dict[str, list[str]]]:
+    """Level → what was told; the verb failed exactly when there are problems, and counted them right."""
+
+    def call() -> dict[str, list[str]]:
+        failure = ""
+        try:
+            doctor()
+        except UserError as error:
+            failure = str(error)
+        told: dict[str, list[str]] = {"ok": [], "warning": [], "problem": []}
+        for line in capsys.readouterr().out.splitlines():
+            level, about = line.split(maxsplit=1)
+            told[level].append(about)
+        counted = re.match(r"doctor: found (\d+) problem", failure)
+        assert len(told["problem"]) == (int(counted[1]) if counted else 0)
+        return told
+
+    return call
+
+
+@pytest.fixture
+def slurm(folder: Path) -> Callable[[str], None]:
+    """Put stand-ins for Slurm's commands on the path; ``sinfo`` is the given shell script."""
+
+    def install(sinfo: str) -> None:
+        for name in COMMANDS:
+            path = folder.parent / "bin" / name
+            path.write_text(f"#!/bin/sh\n{sinfo if name == 'sinfo' else 'exit 1'}\n", encoding="utf-8")
+            path.chmod(0o755)
+
+    return install
+
+
+def answer(*rows: str) -> str:
+    return "\n".join(f"echo '{row}'" for row in rows)
+
+
+def site(text: str) -> None:
+    Path("slurm").mkdir(exist_ok=True)
+    Path("slurm/site.yaml").write_text(text, encoding="utf-8")
+
+
+Examined = Callable[[], dict[str, list[str]]]
+Install = Callable[[str], None]
+
+
+def test_a_healthy_place_has_no_problem(folder: Path, examined: Examined) -> None:
+    told = examined()
+    assert told["problem"] == []
+    assert "params.yaml: valid: 11 cells at scale tiny" in told["ok"]
+    assert "dataset moving_mnist: needs no raw files" in told["ok"]
+    assert any(line.startswith("Slurm: not on a cluster") for line in told["ok"])
+    assert {"torch", "snakemake", "dvc", "snakemake-executor-plugin-slurm"} <= {
+        line.split(":")[0] for line in told["ok"]
+    }
+
+
+def test_another_version_than_the_locked_one_is_a_warning(folder: Path, examined: Examined) -> None:
+    Path("requirements.lock").write_text("# made\ntorch==0.0.1\n", encoding="utf-8")
+    (line,) = [line for line in examined()["warning"] if line.startswith("torch: ")]
+    assert "requirements.lock has 0.0.1" in line
+
+
+def test_a_broken_installation_is_a_problem(folder: Path, examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("framecast.doctor.PROGRAMS", {"dvc": "no_such_module"})
+    (line,) = examined()["problem"]
+    assert line.startswith("dvc: cannot be imported (ModuleNotFoundError: ")
+
+
+def test_broken_params_are_one_problem_and_everything_else_is_still_told(folder: Path, examined: Examined) -> None:
+    whole = examined()
+    Path("params.yaml").write_text("seeds: [", encoding="utf-8")
+    broken = examined()
+    (line,) = broken["problem"]
+    assert "params.yaml: line 1:" in line
+    assert {one for one in whole["ok"] if not one.startswith(("params", "dataset"))} <= set(broken["ok"])
+    Path("params.yaml").unlink()
+    assert "params.yaml: not found" in examined()["problem"][0]
+
+
+def test_raw_files_that_are_missing_or_cut_short_are_told_with_how_to_fetch_them(
+    folder: Path, examined: Examined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = Path("params.yaml").read_text(encoding="utf-8").replace("source: bundled", "source: official")
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    (line,) = examined()["problem"]
+    assert line.startswith("dataset moving_mnist: data/raw/mnist/")
+    assert "run `framecast fetch mnist`" in line
+    cut = Path("data/raw/mnist/t10k-images-idx3-ubyte.gz")
+    cut.parent.mkdir(parents=True)
+    cut.write_bytes(b"short")
+    told, _ = examined()["problem"]
+    assert f"{cut}: expected 1648877 bytes, found 5; delete it" in told
+    cut.unlink()
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(folder))
+    assert examined()["problem"] == []
+    monkeypatch.setenv("FRAMECAST_MIRROR", "/no/such/folder")
+    assert examined()["problem"] == [
+        "FRAMECAST_MIRROR: found '/no/such/folder'; allowed: a folder that is there, or its file:// address"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("remote", "level", "said"),
+    [
+        ("", "warning", "none is set"),
+        ("url = ../store", "ok", "store in store"),
+        ("url = /no/such/disk/store", "problem", "which is not there"),
+        ("url = ssh://me:secret@host/place", "ok", "store at ssh://host/place, not contacted"),
+        ("port = 1", "problem", "has no address"),
+    ],
+)
+def test_the_remote_of_dvc(remote: str, level: str, said: str, folder: Path, examined: Examined) -> None:
+    Path(".dvc").mkdir()
+    section = f"[core]\n    remote = store\n['remote \"store\"']\n    {remote}\n" if remote else ""
+    Path(".dvc/config").write_text(section, encoding="utf-8")
+    (line,) = [line for line in examined()[level] if line.startswith("DVC remote: ")]
+    assert said in line
+    assert "secret" not in line
+
+
+def test_a_file_in_the_place_of_a_folder_and_little_space(
+    folder: Path, examined: Examined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("data").touch()
+    monkeypatch.setattr("framecast.doctor.FREE_GB", 1e9)
+    told = examined()
+    assert [line.split(":")[0] for line in told["problem"]] == ["data/"]
+    assert any(line.startswith("disk: ") for line in told["warning"])
+
+
+# --- leftovers --------------------------------------------------------------------------------------
+
+
+def test_locks_of_the_dead_are_told_and_those_of_the_living_are_ok(folder: Path, examined: Examined) -> None:
+    gone = subprocess.Popen(["/bin/true"])
+    gone.wait()
+    Path(".dvc/tmp").mkdir(parents=True)
+    lock = Path(".dvc/tmp/rwlock")
+    lock.write_text(json.dumps({"write": {"a": {"pid": gone.pid, "cmd": "dvc repro"}}, "read": {"b": []}}))
+    Path(".snakemake/locks").mkdir(parents=True)
+    Path(".snakemake/locks/0.output.lock").touch()
+    told = examined()
+    (snakemake,) = told["problem"]
+    assert "no Snakemake runs in this folder" in snakemake
+    assert "`framecast resume`" in snakemake
+    assert any(f"held by process {gone.pid}, which is dead" in line for line in told["warning"])
+
+    pretended = folder.parent / "bin" / "snakemake"
+    pretended.write_text("#!/bin/sh\nread line\n", encoding="utf-8")
+    pretended.chmod(0o755)
+    driver = subprocess.Popen([pretended], stdin=subprocess.PIPE)
+    try:
+        lock.write_text(json.dumps({"read": {"a": [{"pid": driver.pid, "cmd": "dvc repro"}]}}))
+        told = examined()
+        assert told["problem"] == []
+        assert f"Snakemake: process {driver.pid} runs here and holds the lock" in told["ok"]
+        assert f"DVC: process {driver.pid} runs here and holds .dvc/tmp/rwlock" in told["ok"]
+    finally:
+        driver.communicate(b"\n")
+    lock.write_text("{", encoding="utf-8")
+    assert any("rwlock cannot be read" in line for line in examined()["problem"])
+
+
+# --- Slurm ------------------------------------------------------------------------------------------
+
+
+def test_partitions_are_told_with_their_limits(folder: Path, examined: Examined, slurm: Install) -> None:
+    slurm(answer(*SINFO, "old|down|infinite|1000|1|(null)"))
+    told = examined()
+    gpu = "up, limit 4:00:00, nodes up to 96000 MB and 16 CPUs, GPUs per node: gpu:a100:2, gpu:h100:4"
+    assert f"partition gpu: {gpu}" in told["ok"]
+    assert any(line.startswith("partition main: default, up, limit 1-00:00:00, ") for line in told["ok"])
+    assert any(line.startswith("partition old: down, ") for line in told["warning"])
+
+
+@pytest.mark.parametrize(
+    ("limit", "minutes"),
+    [("infinite", None), ("n/a", None), ("30:00", 30), ("4:00:00", 240), ("1-00:00:00", 1440), ("2-03:04:05", 3064)],
+)
+def test_time_limits_are_read_as_slurm_writes_them(limit: str, minutes: int | None) -> None:
+    assert Partition("a", True, True, limit, 1, 1, ()).minutes == minutes
+
+
+@pytest.mark.parametrize(
+    ("sinfo", "said"), [("exec sleep 60", "said nothing for"), ("echo 'sinfo: error: no way' >&2; exit 1", "no way")]
+)
+def test_a_controller_that_does_not_answer_is_asked_once(
+    sinfo: str, said: str, folder: Path, examined: Examined, slurm: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framecast.doctor.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("framecast.doctor.CONFIGURATION", folder / "slurm.conf")
+    slurm(f"echo >> asked\n{sinfo}")
+    site("partition: gpu")
+    (line,) = [line for line in examined()["warning"] if line.startswith("Slurm controller: ")]
+    assert said in line
+    assert Path("asked").read_text() == "\n"
+    (folder / "slurm.conf").touch()
+    assert any(line.startswith("Slurm controller: ") for line in examined()["problem"])
+
+
+def test_commands_that_are_missing(folder: Path, examined: Examined, slurm: Install) -> None:
+    slurm(answer(*SINFO))
+    (folder.parent / "bin" / "sbatch").unlink()
+    assert any(line.startswith("Slurm: commands missing: sbatch; ") for line in examined()["problem"])
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "said"),
+    [
+        ("partition: gpu\nwalltime: 240", "ok", "valid: partition gpu"),
+        ("partition: nosuch", "problem", "partition: found 'nosuch'; allowed: main, gpu"),
+        ("partition: main", "problem", "gpus: 1, and partition main has none"),
+        ("", "problem", "gpus: 1, and partition main has none"),
+        ("partition: gpu\ngpu_type: v100", "problem", "gpu_type: v100, and partition gpu has gpu:a100:2, gpu:h100:4"),
+        ("partition: gpu\nmemory_mb: 200000", "warning", "set memory_mb: 96000"),
+        ("partition: gpu\nwalltime: 600", "warning", "set walltime: 240"),
+        ("partition: gpu\ncpus: 99", "problem", "cpus: 99, and nodes of partition gpu have 16"),
+        ("partition: 'gpu; rm -rf /'", "problem", "partition"),
+    ],
+)
+def test_the_site_file_against_the_cluster(
+    text: str, level: str, said: str, folder: Path, examined: Examined, slurm: Install
+) -> None:
+    slurm(answer(*SINFO))
+    site(text)
+    told = examined()
+    assert any(said in line and "site.yaml" in line for line in told[level]), told
+    if level != "problem":
+        assert told["problem"] == []
+
+
+# --- the command ------------------------------------------------------------------------------------
+
+
+def test_the_command_fails_in_one_line_even_where_nothing_is_right(
+    tmp_path: Path, framecast: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """A folder in which every file that is read is rubbish: no traceback, and every check has its line."""
+    for name in ("params.yaml", "requirements.lock", ".dvc/config", ".dvc/tmp/rwlock", "slurm/site.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"\x00\xff[[[: \n- }")
+    (tmp_path / "data").write_text("not a folder")
+    done = framecast("doctor", check=False, FRAMECAST_MIRROR="/no/such/folder")
+    assert done.returncode == 1
+    assert re.fullmatch(r"framecast: doctor: found \d+ problems; .*", one_line(done))
+    assert all(re.match(r"(ok      |warning |problem ) ", line) for line in done.stdout.splitlines()), done.stdout
+    for name in ("params.yaml", "FRAMECAST_MIRROR", "data/", ".dvc/config", "rwlock", "site.yaml"):
+        assert re.search(rf"^problem .*{re.escape(name)}", done.stdout, re.MULTILINE), done.stdout
