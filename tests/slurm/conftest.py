@@ -4,28 +4,31 @@
     The cluster (``OneNode``), one for the whole session: two nodes, each with 4 CPUs, 2 pretended GPUs and 8 GB. A test
     may kill and restart its daemons; after each test what still runs is cancelled, and dead daemons are started again.
 ``study``
-    A fresh small study without git (``ClusterStudy``). ``study.submit()`` is ``snakemake --profile slurm`` in it, and
-    ``study.driver()`` the same in the background, to be killed.
+    A fresh small study without git (``ClusterStudy``). ``study.submit()`` is ``snakemake --profile slurm`` in it,
+    ``study.driver()`` the same in the background, to be killed, and ``study.jobs()`` what came of them in the cluster.
+    Shorten a job's life with ``slurm.expire``, a cell's slices with ``FRAMECAST_WALLTIME`` and ``FRAMECAST_MARGIN``.
 """
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import BIN, ROOT, run
 from tests.pipeline.conftest import Clone, built, fresh
-from tests.slurm.one_node import PACKAGES, OneNode, missing
+from tests.slurm.one_node import PACKAGES, Job, OneNode, missing
 
 __all__ = ["built", "fresh"]  # fixtures of the pipeline's tests that are fixtures here, too
 
 
-SNAKEMAKE = ("snakemake", "--profile", "slurm")
+SNAKEMAKE = ("snakemake", "--profile", "slurm", "--slurm-patient-init-seconds-before-status-checks", "3")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -63,6 +66,7 @@ class ClusterStudy(Clone):
     """A copy of the study in which every program speaks to the private cluster."""
 
     cluster: OneNode
+    drivers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -78,9 +82,13 @@ class ClusterStudy(Clone):
         return run(*SNAKEMAKE, *arguments, cwd=self.folder, check=check, **{**self.environment, **environment})
 
     def driver(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start the same in a session of its own; it prints to ``driver.log``. The caller ends it."""
+        """Start the same in the background; it prints to ``driver.log``.
+
+        ``kill()`` ends it alone, ``os.killpg(driver.pid, …)`` with all that it started on this machine, as the end of a
+        login does. Whatever is left of it when the test ends is killed.
+        """
         with (self.folder / "driver.log").open("ab") as log:
-            return subprocess.Popen(
+            started = subprocess.Popen(
                 [BIN / SNAKEMAKE[0], *SNAKEMAKE[1:], *arguments],
                 cwd=self.folder,
                 env={**os.environ, **self.environment, **environment},
@@ -89,6 +97,12 @@ class ClusterStudy(Clone):
                 stderr=log,
                 start_new_session=True,
             )
+        self.drivers.append(started)
+        return started
+
+    def jobs(self) -> list[Job]:
+        """What the controller knows of this study's jobs, in the order of their submission."""
+        return [job for _, job in sorted(self.cluster.jobs().items()) if job.folder == str(self.folder)]
 
     def printed(self) -> str:
         """What every ``driver`` so far has printed."""
@@ -96,9 +110,14 @@ class ClusterStudy(Clone):
 
 
 @pytest.fixture
-def study(slurm: OneNode, fresh: Callable[[], Clone]) -> ClusterStudy:
+def study(slurm: OneNode, fresh: Callable[[], Clone]) -> Iterator[ClusterStudy]:
     """A fresh small study in a folder that git knows nothing of, with the cluster's profile."""
     folder = fresh().folder
     shutil.rmtree(folder / ".git")
     shutil.copytree(ROOT / "slurm", folder / "slurm", dirs_exist_ok=True)
-    return ClusterStudy(folder, slurm)
+    made = ClusterStudy(folder, slurm)
+    yield made
+    for driver in made.drivers:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()

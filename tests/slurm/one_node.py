@@ -112,6 +112,7 @@ class Job:
     reason: str
     partition: str
     nodes: str
+    folder: str  #: in which it was submitted
     comment: str  #: where the Slurm plugin of Snakemake keeps rule and wildcards
 
     @property
@@ -135,10 +136,10 @@ class OneNode:
 
     def start(self) -> None:
         """Start every daemon and wait until all nodes are idle; with port 0, try others when somebody was faster."""
-        if absent := missing():
-            raise SlurmError(f"not installed: {', '.join(absent)}; {PACKAGES}")
         if not FOLDER.fullmatch(str(self.folder)):
             raise SlurmError(f"{self.folder}: too long, or not only letters, digits and . _ -; choose another folder")
+        if absent := missing():
+            raise SlurmError(f"not installed: {', '.join(absent)}; {PACKAGES}")
         if self._alive():
             raise SlurmError(f"{self.folder}: a cluster runs here already")
         self._prepare_folder()
@@ -251,7 +252,7 @@ class OneNode:
 
     def jobs(self) -> dict[int, Job]:
         """Every job that the controller remembers, by number."""
-        told = self.run("squeue", "--noheader", "--states=all", "--format=%A\t%j\t%T\t%r\t%P\t%N\t%k")
+        told = self.run("squeue", "--noheader", "--states=all", "--format=%A\t%j\t%T\t%r\t%P\t%N\t%Z\t%k")
         rows = (line.split("\t") for line in told.splitlines())
         return {int(number): Job(int(number), *rest) for number, *rest in rows}
 
