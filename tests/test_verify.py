@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from framecast import params
+from framecast import artifacts, params
 from framecast.errors import UserError
 from framecast.grid import Grid
 from framecast.verify import verify
@@ -129,12 +129,16 @@ def cached(path: Path) -> Path:
     return Path(".dvc/cache/files/md5", digest[:2], digest[2:])
 
 
-def edit(manifest: Path, **changes: object) -> None:
-    """Change top-level values of a manifest, and keep its form."""
+def edit(manifest: Path, *, sealed: bool = False, **changes: object) -> None:
+    """Change top-level values of a manifest, as an editor would, or with a new seal over them."""
     told = json.loads(manifest.read_text(encoding="utf-8"))
     assert changes.keys() <= told.keys()
-    text = json.dumps(told | changes, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
-    manifest.write_text(text, encoding="utf-8")
+    told |= changes
+    if sealed:
+        del told["seal"]
+        artifacts.write_json(manifest, told)
+    else:
+        manifest.write_text(json.dumps(told, sort_keys=True, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def forget_dvc() -> None:
@@ -348,20 +352,32 @@ def test_a_manifest_that_is_none(text: str, study: Path, findings: Callable[[], 
     assert line.startswith(f"{manifest} (cell {CELL}): expected a manifest, found ")
 
 
-def test_what_neither_key_nor_path_knows_is_found_through_the_copy_in_the_cache_alone(
+def test_an_edit_of_what_neither_key_nor_path_knows_breaks_the_seal(
+    study: Path, findings: Callable[[], list[str]]
+) -> None:
+    manifest = one(f"data/runs/{CELL}/*/run.json")
+    told = json.loads(manifest.read_text(encoding="utf-8"))
+    steps = told["steps"]
+    edit(manifest, steps=steps + 1)
+    (line,) = findings()
+    assert line.startswith(f"{manifest} (cell {CELL}): expected steps = {steps}, found {steps + 1}; delete it, then ")
+    forget_dvc()
+    (line,) = findings()
+    assert line.startswith(f"{manifest} (cell {CELL}): expected content of sha256 {told['seal']}, found sha256 ")
+
+
+def test_an_edit_under_a_new_seal_is_found_through_the_copy_in_the_cache_alone(
     study: Path, findings: Callable[[], list[str]]
 ) -> None:
     manifest = one(f"data/runs/{CELL}/*/run.json")
     steps = json.loads(manifest.read_text(encoding="utf-8"))["steps"]
     copy = cached(manifest)
-    edit(manifest, steps=steps + 1)
+    edit(manifest, sealed=True, steps=steps + 1)
     (line,) = findings()
     assert line.startswith(f"{manifest} (cell {CELL}): expected steps = {steps}, found {steps + 1}; delete it, then ")
     copy.unlink()
     (line,) = findings()
-    assert line.startswith(
-        f"note: {manifest} (cell {CELL}): dvc.lock records md5 {copy.parent.name}{copy.name}, found md5"
-    )
+    assert line.startswith(f"note: {manifest} (cell {CELL}): dvc.lock records md5 {copy.parent.name}{copy.name}, found")
     forget_dvc()
     assert findings() == []
 
@@ -379,13 +395,14 @@ def test_a_sha256_edited_alone_is_found_and_blamed_on_the_manifest_where_dvc_kno
     assert line.startswith(f"{model} (cell {CELL}): expected sha256 {'0' * 64}, found sha256 {sha256(model)}; delete ")
 
 
-def test_a_file_changed_together_with_its_sha256_is_a_note_with_dvc_and_silent_without(
+def test_a_file_changed_with_its_sha256_and_seal_is_a_note_with_dvc_and_silent_without(
     study: Path, findings: Callable[[], list[str]]
 ) -> None:
     manifest, model = one(f"data/runs/{CELL}/*/run.json"), one(f"data/runs/{CELL}/*/model.safetensors")
     recorded = md5(model)
     flip(model)
-    edit(manifest, sha256={name: sha256(manifest.with_name(name)) for name in ("model.safetensors", "history.csv")})
+    listed = {name: sha256(manifest.with_name(name)) for name in ("model.safetensors", "history.csv")}
+    edit(manifest, sealed=True, sha256=listed)
     (line,) = findings()
     assert line.startswith(f"note: {model} (cell {CELL}): dvc.lock records md5 {recorded}, found md5 {md5(model)}, ")
     forget_dvc()
@@ -393,7 +410,7 @@ def test_a_file_changed_together_with_its_sha256_is_a_note_with_dvc_and_silent_w
 
 
 def test_the_same_files_made_by_other_versions_are_no_damage(study: Path, findings: Callable[[], list[str]]) -> None:
-    edit(one(f"data/runs/{CELL}/*/run.json"), versions={"python": "3.99"}, device="another")
+    edit(one(f"data/runs/{CELL}/*/run.json"), sealed=True, versions={"python": "3.99"}, device="another")
     (line,) = findings()
     assert line.startswith("note: ")
 

@@ -37,6 +37,7 @@ REQUIREMENTS = Path("requirements.lock")
 PROGRAMS = {  #: distribution → the module that must import
     "snakemake": "snakemake.api",
     "snakemake-executor-plugin-slurm": "snakemake_executor_plugin_slurm",
+    "framecast": "snakemake_executor_plugin_slurm_patient",
     "dvc": "dvc.repo",
 }
 COMMANDS = ("sbatch", "squeue", "scontrol", "sinfo", "srun")

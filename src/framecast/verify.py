@@ -3,8 +3,9 @@
 What counts as *damage*, which is what fails the command:
 
 - a file whose sha256 is not the one that its manifest holds, or that its manifest lists and that is gone;
-- a manifest that cannot be read, that lists too few files, or that tells of another key, cell, parameters or
-  fingerprints than its place and ``params.yaml`` say; a run of an earlier ``params.yaml`` must still give its own key;
+- a manifest that cannot be read, whose seal is not that of its content, that lists too few files, or that tells of
+  another key, cell, parameters or fingerprints than its place and ``params.yaml`` say; a run of an earlier
+  ``params.yaml`` must still give its own key;
 - a manifest that is not the one that ``dvc.lock`` records while every file that it vouches for is, and that differs
   in more than ``versions``, ``device`` and ``description``: making an artefact again gives the same manifest;
 - a checkpoint whose sha256 does not begin as its name says;
@@ -12,9 +13,11 @@ What counts as *damage*, which is what fails the command:
 
 What is only *not recorded*, and gets a note: files that differ from ``dvc.lock`` while their own manifest agrees with
 them. A run of Snakemake alone on another machine makes such files, and nothing is wrong with them. Hence what cannot
-be found here: a file changed together with the sha256 that vouches for it, which with ``dvc.lock`` is such a note, and
-without it is silent; and without DVC's copy of a manifest an edit of what neither key nor path knows, such as the
-number of steps. Folders without a manifest are unfinished work, which the next run makes anew.
+be found here, being made to look like it: a file changed together with the sha256 that vouches for it and the seal
+over that, which with ``dvc.lock`` is such a note and without it is silent; and, without DVC's copy of a manifest, an
+edit under a new seal of what neither key nor path knows, such as the number of steps. Manifests from before there were
+seals have none and are judged by the rest. Folders without a manifest are unfinished work, which the next run makes
+anew.
 
 Nothing is ever written, and neither times nor permissions are looked at.
 """
@@ -407,7 +410,7 @@ def _judged(artefact: Artefact, evidence: Evidence) -> list[Finding]:
     findings = [*_contradictions(artefact, told, evidence), *_altered(artefact, told, evidence)]
     if not findings and told.keys() >= {"fingerprints", "parameters"}:
         findings += _foreign_key(artefact, told, evidence)
-    return findings or _against_the_record(artefact, told, evidence)
+    return findings or _against_the_record(artefact, told, evidence) or [*_broken_seal(artefact, told, evidence)]
 
 
 def _read(manifest: Path) -> dict[str, Any] | str:
@@ -477,6 +480,18 @@ def _foreign_key(artefact: Artefact, told: dict[str, Any], evidence: Evidence) -
         yield Finding(artefact.manifest, artefact.about, expected, f"such that give {found}", remedy)
 
 
+def _broken_seal(artefact: Artefact, told: dict[str, Any], evidence: Evidence) -> Iterator[Finding]:
+    """A manifest that was edited; told only where nothing else says what the edit was."""
+    seal = told.get("seal")
+    try:
+        found = artifacts.sha256(artifacts.canonical({name: value for name, value in told.items() if name != "seal"}))
+    except ValueError:
+        found = "of what JSON cannot hold"
+    if seal not in (None, found):
+        remedy = _remedy(artefact, artefact.manifest, evidence)
+        yield Finding(artefact.manifest, artefact.about, f"content of sha256 {seal}", f"sha256 {found}", remedy)
+
+
 def _against_the_record(artefact: Artefact, told: dict[str, Any], evidence: Evidence) -> list[Finding]:
     """Compare with ``dvc.lock`` what agrees with itself."""
     manifest, paths = artefact.manifest, [artefact.path(name) for name in told["sha256"]]
@@ -486,7 +501,8 @@ def _against_the_record(artefact: Artefact, told: dict[str, Any], evidence: Evid
     copy = evidence.copy(manifest)
     was = _read(copy) if copy is not None else ""
     if differing == [manifest] and isinstance(was, dict):
-        changes = [change for change in _differences(was, told) if change[0].split(".")[0] not in INCIDENTAL]
+        incidental = (*INCIDENTAL, *(("seal",) if "seal" in told else ()))  # a seal follows what it seals
+        changes = [change for change in _differences(was, told) if change[0].split(".")[0] not in incidental]
         if changes:
             remedy = _remedy(artefact, manifest, evidence)
             return [Finding(manifest, artefact.about, f"{name} = {old}", new, remedy) for name, old, new in changes]
