@@ -170,6 +170,13 @@ def test_a_file_in_the_place_of_a_folder_and_little_space(
     assert any(line.startswith("disk: ") for line in told["warning"])
 
 
+def test_folders_that_cannot_be_written(folder: Path, examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
+    access = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: mode == os.R_OK and access(path, mode))  # root may write all
+    told = examined()
+    assert [line.split(":")[0] for line in told["problem"]] == ["data/", "logs/", "reports/"]
+
+
 # --- leftovers --------------------------------------------------------------------------------------
 
 
