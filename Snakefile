@@ -23,3 +23,15 @@ rule all:
         study.table_files(),
         study.report_files(),
     localrule: True
+
+
+onstart:
+    driver.started(sys.argv)
+
+
+onsuccess:
+    driver.ended()
+
+
+onerror:
+    driver.ended()

@@ -32,14 +32,48 @@ AskedFor = Annotated[
 def grid(
     cells_only: Annotated[bool, typer.Option("--names", help="only the names of the trained cells")] = False,
 ) -> None:
-    """List the cells of params.yaml and what state each is in."""
+    """List the cells of params.yaml, each with the key under which it lies."""
     study = _grid()
     if cells_only:
         print("\n".join(cell.name for cell in study.cells))
         return
-    from framecast.status import table
+    width = max(len(cell.name) for cell in study.scored)
+    for cell in study.scored:
+        print(f"{cell.name:{width}}  {study.score_key(cell) if cell.is_baseline else study.run_key(cell)}")
+    print(f"{study.count} cells at scale {study.params.scale}")
 
-    table(study)
+
+@app.command()
+def status(
+    everything: Annotated[bool, typer.Option("--all", help="also the cells that are done or were never run")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="show again and again until every cell is done")] = False,
+) -> None:
+    """What state each cell is in: running with what is left, failed with its cause and what mends it, stale and why."""
+    from framecast import status as states
+
+    (states.watch if watch else states.show)(_grid(), everything=everything)
+
+
+@app.command()
+def plan(
+    profile: Annotated[str, typer.Option(help="slurm: also hold it against the limits of the cluster")] = "",
+) -> None:
+    """What a run would ask for: jobs, hours and where that number comes from, memory, and what would not fit."""
+    from framecast.cluster import plan as planning
+    from framecast.cluster import site
+
+    if profile not in ("", "slurm"):
+        raise UserError(f"--profile: found {profile!r}; allowed: slurm, or nothing for this machine")
+    here = site.Site(device="cpu", gpus=0)
+    planning.show(_grid(), site.load() if profile else here, on_slurm=bool(profile))
+
+
+@app.command()
+def efficiency() -> None:
+    """What the jobs used of the CPUs, memory, time and GPUs that they asked for."""
+    from framecast.cluster import efficiency as measured
+
+    measured.show(_grid())
 
 
 @app.command()
@@ -142,6 +176,20 @@ def prune(phase: Annotated[str, typer.Argument(metavar="data|train|evaluate")]) 
     from framecast import pruning
 
     pruning.prune(_grid(), phase)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def resume(
+    context: typer.Context,
+    wait: Annotated[bool, typer.Option("--wait", help="wait for jobs that are still alive, then go on")] = False,
+) -> None:
+    """Go on after the driver was killed: check that nothing lives, clear what it left, and run its command again.
+
+    Another command can be given: framecast resume snakemake --profile slurm
+    """
+    from framecast.cluster import driver
+
+    driver.resume(context.args, wait=wait)
 
 
 @app.command()

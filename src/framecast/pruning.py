@@ -4,7 +4,6 @@ Nothing is lost by it: a file is deleted only when DVC's cache holds its content
 ``data/attic``. A folder whose cell is being trained is left alone.
 """
 
-import fcntl
 import hashlib
 import shutil
 import sys
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from framecast.errors import UserError
 from framecast.grid import CHECKPOINTS, PROCESSED, RUNS, SCORES
+from framecast.training import lease
 
 if TYPE_CHECKING:
     from framecast.grid import Grid
@@ -49,15 +49,7 @@ def _retire_checkpoints(wanted: set[Path]) -> None:
 
 def _being_trained(folder: Path) -> bool:
     """Whether somebody holds the lease of this keyed folder."""
-    lock = CHECKPOINTS.joinpath(*folder.parts[2:]) / "lease.lock"
-    if not lock.exists():
-        return False
-    with lock.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    return lease.holder(CHECKPOINTS.joinpath(*folder.parts[2:])) is not None
 
 
 def _remove(folder: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from framecast import params
-from framecast.cluster import site
+from framecast.cluster import driver, site
 from framecast.cluster.request import request
 from framecast.errors import UserError
 from framecast.grid import (

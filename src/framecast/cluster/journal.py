@@ -147,7 +147,7 @@ class Recorder:
             socket.gethostname(),
             os.getpid(),
             job,
-            now,
+            _process_began(),
             now,
             device=device,
             asked_mb=asked.mb,
@@ -207,6 +207,12 @@ class Recorder:
     def _sample_gpu(self) -> None:
         if self.now.device.startswith("cuda") and (busy := _gpu_busy()) is not None:
             self.busy.append(busy)
+
+
+def _process_began() -> float:
+    import psutil
+
+    return float(psutil.Process().create_time())
 
 
 def _peak_mb() -> float:

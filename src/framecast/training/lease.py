@@ -36,6 +36,19 @@ def lease(folder: Path, cell: str) -> Iterator[None]:
             yield
 
 
+def holder(folder: Path) -> str | None:
+    """Who trains the cell of this checkpoint folder now, in words; None when nobody does."""
+    lock = folder / "lease.lock"
+    if not lock.exists():
+        return None
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(folder)
+    return _holder(folder) if _alive_elsewhere(folder) else None
+
+
 @contextmanager
 def _heartbeat(folder: Path) -> Iterator[None]:
     path, done = folder / "lease.json", threading.Event()
