@@ -40,6 +40,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
+        self._fallback_account_arg = ""  # without an account of the site's, Slurm takes the user's own: no guessing
         self._tries: dict[Any, int] = {}
         self._missing: dict[str, tuple[int, float]] = {}
 
