@@ -55,7 +55,7 @@ class Cell:
         """Whether the model is untrained."""
         return self.depth is None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """What people type, and the folder: ``moving_mnist/seq2seq_convlstm/depth-2/mse/seed-1``."""
         return (BASELINE if self.is_baseline else CELL).format_map(vars(self))
@@ -100,7 +100,7 @@ class Grid:
             if catalogue.frames("models", model) in ("any", self.params.frames(dataset))
         )
 
-    @property
+    @cached_property
     def scored(self) -> tuple[Cell, ...]:
         """Everything that gets a row in the tables."""
         return self.cells + self.baselines
@@ -140,12 +140,16 @@ class Grid:
 
     def run_key(self, cell: Cell) -> str:
         """Everything that can change the weights of a cell."""
-        return _key("run", self._recipe_key(cell), cell.depth, cell.seed)
+        return self._remember(("run", cell), lambda: _key("run", self._recipe_key(cell), cell.depth, cell.seed))
 
     def score_key(self, cell: Cell) -> str:
         """Everything that can change a cell's scores."""
-        made_by = self.data_key(cell.dataset) if cell.is_baseline else self.run_key(cell)
-        return _key("score", made_by, self._measures_key(cell.dataset, cell.model))
+
+        def compute() -> str:
+            made_by = self.data_key(cell.dataset) if cell.is_baseline else self.run_key(cell)
+            return _key("score", made_by, self._measures_key(cell.dataset, cell.model))
+
+        return self._remember(("score", cell), compute)
 
     @cached_property
     def tables_key(self) -> str:
@@ -286,7 +290,7 @@ class Grid:
 
 
 def _in(folder: Path, names: Iterable[str]) -> list[str]:
-    return [str(folder / name) for name in names]
+    return [f"{folder}/{name}" for name in names]
 
 
 def _key(*parts: Any) -> str:
