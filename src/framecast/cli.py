@@ -161,13 +161,21 @@ def tables(key: Key = "") -> None:
 
 
 @app.command()
-def report(key: Key = "") -> None:
+def report(
+    key: Key = "",
+    partial: Annotated[
+        bool, typer.Option("--partial", help="of the cells that are scored so far, into reports/partial")
+    ] = False,
+) -> None:
     """Draw the figures and write reports/report.html."""
     study = _grid()
     _expect(key, study.report_key, "report")
-    from framecast.report.write import write_report
+    from framecast.report.write import write_partial_report, write_report
 
-    write_report(study)
+    if partial:
+        print(write_partial_report(study))
+    else:
+        write_report(study)
 
 
 @app.command()

@@ -24,17 +24,22 @@ Group = tuple[str, str, int | None, str | None]  #: dataset, model, depth, loss:
 
 def write_tables(grid: "Grid") -> None:
     """Write scores, horizon, comparisons, metrics and loss curves, then the manifest that dates them."""
-    rows = [row for cell in grid.scored for row in _rows(grid, cell)]
-    groups = _groups(grid)
     for old in SCORES.glob("tables-*.json"):  # it must not outlive its tables: going back would stop at it
         old.unlink()
-    _write_csv(REPORTS / "scores.csv", _score_rows(rows))
-    _write_csv(REPORTS / "horizon.csv", _horizon_rows(rows))
-    _write_csv(REPORTS / "comparisons.csv", list(_comparison_rows(grid, groups)))
-    _write_csv(REPORTS / "loss_curves.csv", [row for cell in grid.cells for row in _loss_rows(grid, cell)])
-    artifacts.write_json(REPORTS / "metrics.json", _metrics(rows))
+    tabulate(grid, grid.scored, REPORTS)
     made = {name: artifacts.sha256_of(REPORTS / name) for name in TABLES}
     artifacts.write_json(grid.tables_manifest, {"key": grid.tables_key, "sha256": made})
+
+
+def tabulate(grid: "Grid", cells: Sequence["Cell"], folder: Path) -> None:
+    """Write the tables of these cells. Nothing is written when one of them has no score, or an altered one."""
+    rows = [row for cell in cells for row in _rows(grid, cell)]
+    trained = [cell for cell in cells if not cell.is_baseline]
+    _write_csv(folder / "scores.csv", _score_rows(rows))
+    _write_csv(folder / "horizon.csv", _horizon_rows(rows))
+    _write_csv(folder / "comparisons.csv", list(_comparison_rows(grid, _groups(cells))))
+    _write_csv(folder / "loss_curves.csv", [row for cell in trained for row in _loss_rows(grid, cell)])
+    artifacts.write_json(folder / "metrics.json", _metrics(rows))
 
 
 def _rows(grid: "Grid", cell: "Cell") -> Iterator[Row]:
@@ -109,9 +114,9 @@ def _by_seed(rows: Iterable[Row]) -> Iterable[tuple[tuple[Group, str, str], list
     return gathered.items()
 
 
-def _groups(grid: "Grid") -> dict[Group, list["Cell"]]:
+def _groups(cells: Iterable["Cell"]) -> dict[Group, list["Cell"]]:
     groups: dict[Group, list[Cell]] = {}
-    for cell in grid.scored:
+    for cell in cells:
         groups.setdefault((cell.dataset, cell.model, cell.depth, cell.loss), []).append(cell)
     return groups
 

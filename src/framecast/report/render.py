@@ -77,7 +77,13 @@ class Provenance:
     cells: list[CellFiles]
 
 
-def render(results: Results, figures: Mapping[tuple[str, str], Path], studies: Mapping[str, Study], scale: str) -> str:
+def render(
+    results: Results,
+    figures: Mapping[tuple[str, str], Path],
+    studies: Mapping[str, Study],
+    scale: str,
+    holes: Sequence[tuple[str, str]] = (),
+) -> str:
     """The page. ``figures`` maps (figure, dataset) to an SVG file, in the order in which they are to be read."""
     environment = Environment(
         loader=PackageLoader("framecast.report"),
@@ -95,6 +101,7 @@ def render(results: Results, figures: Mapping[tuple[str, str], Path], studies: M
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         scale=scale,
+        holes=holes,
         badges=tuple(dict.fromkeys(badge for dataset in shown for badge in dataset.badges)),
         glances=[glance for dataset in shown if (glance := tables.glance(results, dataset.name))],
         studies=parts,

@@ -4,12 +4,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framecast import artifacts
+from framecast.errors import UserError
+from framecast.evaluation.tables import tabulate
 from framecast.figures.base import CellFiles, Results, svg
 from framecast.grid import FIGURES, REPORTS
 from framecast.report.render import render
+from framecast.status import states
 
 if TYPE_CHECKING:
     from framecast.grid import Cell, Grid
+
+PARTIAL = REPORTS / "partial"
 
 
 def write_report(grid: "Grid") -> None:
@@ -27,12 +32,38 @@ def write_report(grid: "Grid") -> None:
     artifacts.write_json(grid.report_manifest, {"key": grid.report_key, "sha256": made})
 
 
-def read_results(grid: "Grid") -> Results:
-    """The tables of ``reports/`` and the folders of every cell that has been made."""
+def write_partial_report(grid: "Grid") -> Path:
+    """Tables, figures and report of the cells that are scored, in a folder of their own that no engine knows.
+
+    A cell without a score is a hole in its table, and stands at the top with the reason. Raises UserError when no cell
+    is scored.
+    """
+    finished = [cell for cell in grid.scored if (grid.score_folder(cell) / "score.json").exists()]
+    if not finished:
+        raise UserError("report: no cell is scored yet, so there is nothing to tell; `framecast status` says why")
+    tabulate(grid, finished, PARTIAL)
+    results = read_results(grid, PARTIAL)
+    figures = {}
+    for figure, dataset in grid.figures():
+        if any(cell.dataset == dataset and not cell.is_baseline for cell in finished):
+            figures[figure, dataset] = PARTIAL / "figures" / f"{figure}-{dataset}.svg"
+            artifacts.write_text(figures[figure, dataset], svg(figure, results, dataset).decode("utf-8"))
+    holes = [
+        (found.cell.name, f"{found.state}: {found.detail}" if found.detail else found.state)
+        for found in states(grid)
+        if found.state != "done"
+    ]
+    page = PARTIAL / "report.html"
+    artifacts.write_text(page, render(results, figures, grid.params.studies, grid.params.scale, holes))
+    return page
+
+
+def read_results(grid: "Grid", tables: Path = REPORTS) -> Results:
+    """The tables of a folder and the folders of every cell that has been made."""
     return Results.load(
-        REPORTS / "scores.csv",
-        REPORTS / "horizon.csv",
-        REPORTS / "comparisons.csv",
+        tables / "scores.csv",
+        tables / "horizon.csv",
+        tables / "comparisons.csv",
         [_files(grid, cell) for cell in grid.scored],
     )
 
