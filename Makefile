@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help demo test test-fast test-slow bench kill-loop lint lock clean
+.PHONY: help demo test test-fast test-slow test-slurm bench kill-loop chaos cluster-up cluster-down lint lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -34,11 +34,24 @@ test-fast: $(VENV)/installed  ## without the slow tests
 test-slow: $(VENV)/installed  ## only the slow tests: real engines, kills, training
 	@pytest -m slow
 
+test-slurm: $(VENV)/installed  ## only the tests on a private one-machine Slurm
+	@pytest -m slurm
+
 bench: $(VENV)/installed  ## measure speed and memory against references in the same run
 	@python -m benchmarks
 
 kill-loop: $(VENV)/installed  ## kill training at random for MINUTES (default 10) and compare the weights each time
 	@python -m tests.kill_loop $(or $(MINUTES),10)
+
+chaos: $(VENV)/installed  ## a grid on a private Slurm under random kills for MINUTES (default 20), hashes compared
+	@python -m tests.chaos $(or $(MINUTES),20)
+
+cluster-up: $(VENV)/installed  ## a private one-machine Slurm in CLUSTER (default /tmp/framecast-slurm), to try things on
+	@python tests/slurm/one_node.py up $(or $(CLUSTER),/tmp/framecast-slurm) > /dev/null
+	@echo 'eval "$$(python tests/slurm/one_node.py env $(or $(CLUSTER),/tmp/framecast-slurm))"'
+
+cluster-down: $(VENV)/installed  ## stop it
+	@python tests/slurm/one_node.py down $(or $(CLUSTER),/tmp/framecast-slurm) --purge
 
 lint: $(VENV)/installed  ## style of Python and rules, types, spelling
 	@ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint && mypy && codespell

@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -123,9 +123,10 @@ def train(
     if found.is_baseline:
         raise UserError(f"cell {cell}: a baseline is not trained; run `framecast evaluate {cell}`")
     _expect(key, study.run_key(found), f"cell {cell}")
+    from framecast.devices import choose
     from framecast.training.cell import train as train_cell
 
-    wanted, (asked, left) = _device(device), _job_limits()
+    wanted, (asked, left) = choose(device), _job_limits()
     stop.budget = stop.budget or left
     try:
         if not train_cell(study, found, stop=stop, device=wanted, asked=asked, checkpoint_minutes=checkpoint_minutes):
@@ -143,9 +144,10 @@ def evaluate(cell: CellName, key: Key = "", device: Device = "auto") -> None:
     found = study.find(cell)
     _expect(key, study.score_key(found), f"cell {cell}")
     from framecast.cluster.journal import attempt
+    from framecast.devices import choose
     from framecast.evaluation.evaluate import evaluate as evaluate_cell
 
-    where = _device(device)
+    where = choose(device)
     with attempt("evaluate", found.name, study.score_key(found), str(where), _job_limits()[0]):
         evaluate_cell(study, found, device=where)
 
@@ -262,20 +264,6 @@ def _ask_for_the_next_slice(cell: str) -> None:
     print(f"framecast: {cell}: its time is used up; asking Slurm for the next slice", file=sys.stderr, flush=True)
     if refusal := slurm.requeue():
         print(f"framecast: {cell}: Slurm will not requeue this job: {refusal}", file=sys.stderr)
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"--device: found {name!r}; allowed: auto, cpu, cuda, cuda:N") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device: found {name!r}, and this machine has {torch.cuda.device_count()} CUDA devices")
-    return device
 
 
 # What the operating system can refuse, said in words.

@@ -1,0 +1,70 @@
+"""Each job its own GPU, on machines that have none: what is claimed are names."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from framecast import devices
+from framecast.errors import UserError
+
+HOLD = """
+import sys
+from framecast.devices import claim
+print(claim(sys.argv[1].split(",")), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+def holder(names: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD, names], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
+def position(process: subprocess.Popen[str]) -> int:
+    assert process.stdout is not None
+    return int(process.stdout.readline())
+
+
+def test_jobs_at_once_get_different_gpus_and_a_killed_one_gives_its_own_back() -> None:
+    names = "0,1,GPU-7f,3"
+    jobs = [holder(names) for _ in range(4)]
+    try:
+        held = [position(job) for job in jobs]
+        assert sorted(held) == [0, 1, 2, 3]
+        fifth = holder(names)
+        jobs.append(fifth)
+        assert position(fifth) == 0  # all are taken: the second place of the first
+        jobs[2].kill()
+        jobs[2].wait()
+        sixth = holder(names)
+        jobs.append(sixth)
+        assert position(sixth) == held[2]
+    finally:
+        for job in jobs:
+            job.kill()
+            job.communicate()
+
+
+def test_a_gpu_that_is_not_there_is_never_replaced_by_the_cpu() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(UserError, match="found 'cuda', and this machine has 0 CUDA devices"):
+        devices.choose("cuda")
+    assert devices.choose("auto").type == "cpu"
+
+
+def test_only_the_visible_gpus_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert devices.visible(2) == ["2", "5"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert devices.visible(3) == ["0", "1", "2"]
