@@ -1,7 +1,9 @@
 """One writer per cell.
 
 On one machine the kernel's file lock decides: it dies with its holder, so a killed run never blocks the next. Between
-machines, where such locks may not reach, a heartbeat in ``lease.json`` decides: fresh means alive.
+machines, where such locks may not reach, a heartbeat in ``lease.json`` decides: fresh means alive. Only where Slurm
+says that the job of a fresh heartbeat is over, or where it is the job's own earlier life, is the heartbeat watched
+instead: when it stays silent its writer is dead, and nobody has to wait until it is stale.
 """
 
 import fcntl
@@ -11,14 +13,38 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from framecast.artifacts import read_json, write_json
+from framecast.cluster import slurm
 from framecast.errors import UserError
 
 AFFECTS_NUMBERS = False
 HEARTBEAT_SECONDS = 20
+SILENT_SECONDS = 70  #: three heartbeats and some; who writes none for so long while watched is dead
 STALE_SECONDS = 300
+WORKING = {"", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}  #: "": unknown
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who trains a cell; the process is 0 where that is not known."""
+
+    host: str
+    pid: int
+    job: str | None
+    heartbeat: float
+
+    def __str__(self) -> str:
+        if not self.pid:
+            return "another process"
+        return f"{f'job {self.job}, ' if self.job else ''}process {self.pid} on {self.host}"
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is on another machine, and has been heard of lately."""
+        return self.host not in ("", socket.gethostname()) and abs(time.time() - self.heartbeat) < STALE_SECONDS
 
 
 @contextmanager
@@ -29,24 +55,37 @@ def lease(folder: Path, cell: str) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"cell {cell}: {_holder(folder)} is training it; wait for that one or stop it") from None
-        if _alive_elsewhere(folder):
-            raise UserError(f"cell {cell}: {_holder(folder)} is training it (heartbeat under {STALE_SECONDS} s old)")
+            raise UserError(f"cell {cell}: {_written(folder)} is training it; wait for that one or stop it") from None
+        if (who := _written(folder)).is_elsewhere and not _has_gone(folder, who):
+            raise UserError(f"cell {cell}: {who} is training it (heartbeat under {STALE_SECONDS} s old)")
         with _heartbeat(folder):
             yield
 
 
-def holder(folder: Path) -> str | None:
-    """Who trains the cell of this checkpoint folder now, in words; None when nobody does."""
-    lock = folder / "lease.lock"
-    if not lock.exists():
+def holder(folder: Path) -> Holder | None:
+    """Who trains the cell of this checkpoint folder now; None when nobody does."""
+    try:
+        lock = (folder / "lease.lock").open()
+    except FileNotFoundError:
         return None
-    with lock.open() as file:
+    with lock:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _holder(folder)
-    return _holder(folder) if _alive_elsewhere(folder) else None
+            return _written(folder)
+    return who if (who := _written(folder)).is_elsewhere else None
+
+
+def _has_gone(folder: Path, who: Holder) -> bool:
+    """Whether the writer of a fresh heartbeat is dead: Slurm must say so of its job, and the heartbeat stay silent."""
+    if who.job is None or (who.job != os.environ.get("SLURM_JOB_ID") and slurm.state_of(who.job) in WORKING):
+        return False
+    end = time.monotonic() + SILENT_SECONDS
+    while (now := _written(folder)) == who:
+        if time.monotonic() > end:
+            return True
+        time.sleep(1)
+    return not now.is_elsewhere
 
 
 @contextmanager
@@ -76,18 +115,10 @@ def _write(path: Path) -> None:
     write_json(path, {"host": socket.gethostname(), "pid": os.getpid(), "job": job, "heartbeat": time.time()})
 
 
-def _alive_elsewhere(folder: Path) -> bool:
+def _written(folder: Path) -> Holder:
+    """Whoever wrote the lease last; nobody in particular where it cannot be read."""
     try:
         found = read_json(folder / "lease.json")
-        return found["host"] != socket.gethostname() and abs(time.time() - found["heartbeat"]) < STALE_SECONDS
-    except (OSError, UserError, KeyError):
-        return False
-
-
-def _holder(folder: Path) -> str:
-    try:
-        found = read_json(folder / "lease.json")
-    except (OSError, UserError, KeyError):
-        return "another process"
-    job = f"job {found['job']}, " if found.get("job") else ""
-    return f"{job}process {found['pid']} on {found['host']}"
+        return Holder(str(found["host"]), int(found["pid"]), found.get("job"), float(found["heartbeat"]))
+    except (OSError, UserError, KeyError, TypeError, ValueError, AttributeError):
+        return Holder("", 0, None, 0.0)
