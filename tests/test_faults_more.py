@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import resource
 import signal
 import socket
 import time
@@ -86,6 +87,12 @@ def told_to_stop_in_a_write(number: int) -> None:
         real(partial, content)
 
     _third_checkpoint("write_bytes", interrupted)
+
+
+def little_memory() -> None:
+    """Leave a process little more than it has."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), resource.RLIM_INFINITY))
 
 
 def _third_checkpoint(method: str, instead: Callable[..., None]) -> None:
@@ -345,3 +352,17 @@ def test_the_files_of_another_key_are_refused(scored: Place) -> None:
     wanted = scored.grid.run_folder(Cell("generated_sins", "seq2seq_lstm", 1, "mse", 1))
     other.rename(scored.folder / wanted)
     scored("evaluate", CELL).in_one_line(f"{wanted}/run.json", f"found the manifest of key {run.name}", wanted.name)
+
+
+# --- memory -----------------------------------------------------------------------------------------
+
+
+def test_memory_that_runs_out_is_one_line_and_a_failed_attempt(place: Place) -> None:
+    path = place.folder / "params.yaml"
+    path.write_text(path.read_text().replace("hidden_size: 8", "hidden_size: 8192"))
+    suffer(place, little_memory).in_one_line("out of memory", "allocate", "ask params.yaml for less")
+    (found,) = attempts_at(place)
+    assert found.ending == "failed"
+    assert "allocate" in found.cause
+    assert len(found.cause.splitlines()) == 1
+    assert not list(place.folder.glob("data/runs/**/*.*"))

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -274,6 +275,8 @@ _REFUSALS = {
     errno.EACCES: "permission denied; make it writable for this user",
 }
 
+_OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory", re.IGNORECASE)  # torch's words, CPU and GPU
+
 
 def main() -> None:
     """Run a verb; every expected failure is one line on standard error."""
@@ -286,8 +289,11 @@ def main() -> None:
             raise
         where = os.fsdecode(error.filename) if error.filename else os.getcwd()
         _leave(f"{where}: {_REFUSALS.get(error.errno, (error.strerror or '').lower())}", 1)
-    except MemoryError as error:
-        _leave(f"out of memory: {error}; ask params.yaml for less", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error))):
+            raise
+        told = " ".join(str(error).split())
+        _leave(f"out of memory{': ' if told else ''}{told}; ask params.yaml for less", 1)
 
 
 def _leave(message: str, code: int) -> None:

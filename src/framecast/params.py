@@ -21,10 +21,13 @@ from framecast.errors import UserError
 from framecast.ranges import Decay, NonNegativeInt, PositiveFloat, PositiveInt
 
 PARAMS = Path("params.yaml")
+LONGEST_NAME = 64  #: file systems take 255 bytes, some of which our endings need
 
 
 def _valid_name(name: str) -> str:
-    """Names become folders and shell words, so they are plain."""
+    """Names become folders and shell words, so they are plain and short."""
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"found a name of {len(name)} letters; allowed: at most {LONGEST_NAME}")
     if not name.replace("_", "").isalnum() or not name.isascii() or name != name.lower():
         raise ValueError(f"found {_shown(name)}; allowed: a name of lower-case letters, digits and underscores")
     return name
@@ -179,7 +182,7 @@ def read_section(path: Path, model: type[S], changes: dict[str, Any]) -> S:
         return _validated(model, {**tree, **changes}, ())
     except _Wrong as wrong:
         raise UserError(
-            " ".join(f"{path}: {'.'.join(map(str, wrong.path)) or 'top level'}: {wrong.what}".split())
+            " ".join(f"{path}: {'.'.join(map(_plain, wrong.path)) or 'top level'}: {wrong.what}".split())
         ) from None
 
 
@@ -198,7 +201,7 @@ def resolve(tree: Any, source: str = "params.yaml") -> Params:
             raise _Wrong(("scale",), _unknown(written.scale, written.scales))
         return {scale: _scaled(tree, scale) for scale in written.scales}[written.scale]
     except _Wrong as wrong:
-        line = f"{source}: {'.'.join(map(str, wrong.path)) or 'top level'}: {wrong.what}"
+        line = f"{source}: {'.'.join(map(_plain, wrong.path)) or 'top level'}: {wrong.what}"
         raise UserError(" ".join(line.split())) from None
 
 
@@ -419,6 +422,12 @@ def _told(model: type[BaseModel], error: Any) -> str:
             return str(error["ctx"]["error"])
     found, context = error["input"], error.get("ctx", {})
     return f"found {_shown(found)}; allowed: {_ALLOWED.get(error['type'], error['msg']).format(**context)}"
+
+
+def _plain(part: Any) -> str:
+    """A step of a key's path, as text that no terminal takes for a command."""
+    text = str(part) if len(str(part)) <= 2 * LONGEST_NAME else f"{str(part)[:LONGEST_NAME]}…"
+    return text if text.isprintable() else ascii(text)
 
 
 def _shown(found: Any) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT, run
 
-TRACKED = ("Snakefile", "workflow", "profiles", "src", "dvc.yaml", ".dvcignore", ".gitignore")
+TRACKED = ("Snakefile", "workflow", "profiles", "slurm", "gpus", "src", "dvc.yaml", ".dvcignore", ".gitignore")
 KEYED = ("processed", "runs", "scores")
 SMALLER = {"seeds: [1, 2]": "seeds: [1]", "baselines: [copy_last, zeros, least_squares]": "baselines: [copy_last]"}
 
