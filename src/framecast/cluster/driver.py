@@ -8,7 +8,6 @@ DVC's own lock file tells the same.
 
 import contextlib
 import fcntl
-import io
 import json
 import os
 import shlex
@@ -38,7 +37,7 @@ WRITING = {"fetch", "prepare", "train", "evaluate", "tables", "report", "prune"}
 POLL_SECONDS = 5
 WATCH = "`framecast status --watch` shows how far it is"
 
-_held: list[io.TextIOWrapper] = []  #: the lock of the driver that this process is
+_held: list[contextlib.ExitStack] = []  #: the lock of the driver that this process is
 
 
 @dataclass(frozen=True)
@@ -66,15 +65,11 @@ def started(command: Sequence[str]) -> None:
     Inside a DVC stage the command to go on with is DVC's.
     """
     try:
-        left = _record()
-        if (lock := _take_lock()) is None:
-            raise UserError(f"this grid is already being run here, by {_who(left)}; {WATCH}")
-        if left is not None:
-            _refuse_after_a_kill(left)
-        _refuse_beside_dvc()
+        with contextlib.ExitStack() as stack:
+            _become_the_only_driver(stack)
+            _held.append(stack.pop_all())
     except UserError as error:
         sys.exit(f"framecast: {error}")
-    _held.append(lock)
     told = _dvc_command() if "DVC_STAGE" in os.environ else ["snakemake", *command[1:]]
     write_json(
         RECORD,
@@ -89,18 +84,29 @@ def ended() -> None:
         _held.pop().close()
 
 
-def _take_lock() -> io.TextIOWrapper | None:
-    """The lock of this folder's driver, open for as long as it is to be held; None when another holds it."""
+def _become_the_only_driver(stack: contextlib.ExitStack) -> None:
+    """Take this folder's lock, or raise UserError naming who works here."""
+    left = _record()
+    if not stack.enter_context(_lock()):
+        raise UserError(f"this grid is already being run here, by {_who(left)}; {WATCH}")
+    if left is not None:
+        _refuse_after_a_kill(left)
+    _refuse_beside_dvc()
+
+
+@contextlib.contextmanager
+def _lock() -> Iterator[bool]:
+    """Hold the lock of this folder's driver; false when another holds it."""
     LOCK.parent.mkdir(exist_ok=True)
-    lock = LOCK.open("a")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        return None
-    except OSError:  # a file system without such locks: the record has to do
-        pass
-    return lock
+    with LOCK.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # a file system without such locks: the record has to do
+            pass
+        yield True
 
 
 def _who(record: Record | None) -> str:
@@ -198,14 +204,11 @@ def _when_nobody_is_alive(left: Record | None, going_on: Record, wait: bool) -> 
     """Hold the driver's lock in a folder where nothing lives, so that of two that resume only one goes on."""
     told: list[str] = []
     while True:
-        lock, alive = _take_lock(), living(left, going_on)
-        if lock is not None and not alive:
-            with lock:
+        with _lock() as is_ours:
+            alive = living(left, going_on) or ([] if is_ours else [_who(_record())])
+            if not alive:
                 yield
-            return
-        if lock is not None:
-            lock.close()
-        alive = alive or [_who(_record())]
+                return
         if not wait:
             raise UserError(
                 f"resume: still alive: {'; '.join(alive)}; wait with `framecast resume --wait`, or end them first"
