@@ -74,10 +74,10 @@ def _cached(path: Path) -> bool:
     """Whether DVC's cache holds this file's content."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    return (_cache() / "files" / "md5" / digest[:2] / digest[2:]).exists()
+    return (cache_folder() / "files" / "md5" / digest[:2] / digest[2:]).exists()
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
     """DVC's cache folder: ``cache.dir`` of .dvc/config or config.local, else .dvc/cache."""
     import configparser
 

@@ -51,7 +51,7 @@ from framecast.grid import (
     TABLES,
     _key,
 )
-from framecast.pruning import _cache
+from framecast.pruning import cache_folder
 
 if TYPE_CHECKING:
     from framecast.grid import Cell, Grid
@@ -153,7 +153,7 @@ def verify(grid: "Grid") -> None:
     """
     evidence = Evidence()
     findings: list[Finding] = []
-    evidence.objects = dict(_objects(_cache() / "files" / "md5"))
+    evidence.objects = dict(_objects(cache_folder() / "files" / "md5"))
     workspace = [*_artefact_files(), *_checkpoints()]
     _read_lock(evidence, findings)
     _hash_all(evidence, workspace)
