@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from framecast.artifacts import read_json
-from framecast.cluster import journal, slurm
+from framecast.cluster import journal, site, slurm
 from framecast.errors import UserError
 from framecast.grid import Cell, Grid
 
@@ -112,7 +112,9 @@ def _span(seconds: float) -> str:
 
 def _mend(cell: Cell, last: "Attempt") -> str:
     """More is asked for by itself; what was lost is only run again; what failed by itself needs its log read."""
-    if last.ending in ("out of memory", "out of time", "lost", "cancelled", "machine lost"):
+    if last.job and last.ending == "out of memory" and last.asked_mb >= (most := site.load().memory_mb):
+        return f"FRAMECAST_MEMORY_MB={2 * most} snakemake --profile slurm"
+    if last.ending in ("out of memory", "out of time", "lost", "cancelled", "machine lost", "requeued"):
         return "snakemake --profile slurm" if last.job else f"framecast train {cell.name}"
     return f"framecast logs {cell.name}"
 

@@ -4,20 +4,25 @@ Everything is done by snakemake-executor-plugin-slurm; its options are the same,
 that happen to every grid of hundreds of cells are answered here, because there they lose jobs or wait for ever:
 
 * A submission that fails for a passing reason (controller restarting, too many jobs in the queue) is tried again
-  with growing pauses, ``BACK_OFF`` seconds in all, and does not use up one of the job's ``retries``.
+  with growing pauses, those of ``BACK_OFF``, and does not use up one of the job's ``retries``. One that Slurm will
+  never accept (no such partition, more memory than any node has) ends the job at once: ``retries`` are refused, too.
 * A job that the controller no longer knows is given up after ``GONE_SECONDS``: finished where its outputs stand, else
   failed with that reason, which hands it to ``retries``. A second writer is impossible all the same: cells are leased.
+
+``--slurm-patient-patience`` multiplies all pauses: below 1 for a small cluster of one's own, above for a busy one.
 """
 
 import re
 import subprocess
 import time
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
-from snakemake_executor_plugin_slurm import ExecutorSettings, common_settings
+from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmExecutorSettings
+from snakemake_executor_plugin_slurm import common_settings
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
@@ -26,6 +31,10 @@ __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 BACK_OFF = (2, 4, 8, 16, 32, 60, 60, 60)  #: seconds before each further attempt at a submission
 GONE_SECONDS = 60
 GONE_LOOKS = 3  #: and at least so many queries in a row that were answered without it
+LOOK_SECONDS = 180  #: between two looks at the queue, at most; while nothing ends they become rarer
+
+#: What the executor adds where there is no accounting; the state before it is the reason.
+USELESS = " Detailed failure reason unavailable (status command is not 'sacct')."
 
 #: What sbatch says when the same submission may well succeed a little later.
 PASSING = re.compile(
@@ -34,15 +43,42 @@ PASSING = re.compile(
     re.IGNORECASE,
 )
 
+#: What it says when the same submission will never succeed.
+LASTING = re.compile(
+    r"\binvalid (partition|account|qos|feature|generic|gres|trackable|job constraint|user|reservation|license)"
+    r"|not available|can ?not be satisfied|not permitted|permission denied|access.*denied|unrecognized option"
+    r"|more processors requested than permitted|node count specification invalid|time limit.*invalid",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class ExecutorSettings(SlurmExecutorSettings):  # type: ignore[misc]
+    """The Slurm executor's settings, and how patient this one is."""
+
+    patience: float = field(
+        default=1.0,
+        metadata={
+            "help": "Multiplies every pause: before a submission is tried again, until a job that the controller has "
+            "forgotten is given up, and the longest between two looks at the queue.",
+            "env_var": False,
+            "required": False,
+        },
+    )
+
 
 class Executor(SlurmExecutor):  # type: ignore[misc]
     """The Slurm executor that waits for a controller that is away, and does not wait for a job that is gone."""
 
+    _patience = 1.0  # the thread that looks at jobs starts before __post_init__ has run
+
     def __post_init__(self, test_mode: bool = False) -> None:
-        super().__post_init__(test_mode)
-        self._fallback_account_arg = ""  # without an account of the site's, Slurm takes the user's own: no guessing
+        # First what the thread reads that looks at the queue, for it runs already.
+        self._patience = float(self.workflow.executor_settings.patience)
         self._tries: dict[Any, int] = {}
         self._missing: dict[str, tuple[int, float]] = {}
+        super().__post_init__(test_mode)
+        self._fallback_account_arg = ""  # without an account of the site's, Slurm takes the user's own: no guessing
 
     # --- submission -------------------------------------------------------------------------------
 
@@ -52,20 +88,36 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         tries = self._tries.get(job, 0)
         if PASSING.search(refusal) and tries < len(BACK_OFF):
             self._tries[job] = tries + 1
-            self.logger.warning(
-                f"sbatch: {refusal}; trying again in {BACK_OFF[tries]} s ({tries + 1} of {len(BACK_OFF)})"
-            )
-            time.sleep(BACK_OFF[tries])
+            pause = BACK_OFF[tries] * self._patience
+            self.logger.warning(f"sbatch: {refusal}; trying again in {pause:g} s ({tries + 1} of {len(BACK_OFF)})")
+            time.sleep(pause)
             self.run_job(job)
             return
-        waited = f", also after {tries} more attempts in {sum(BACK_OFF[:tries])} s" if tries else ""
+        self._tries.pop(job, None)
+        if LASTING.search(refusal):
+            job._attempt = job.restart_times + 1  # so it was the last; the property would compute new resources
+        waited = f", also after {tries} more attempts in {self._patience * sum(BACK_OFF[:tries]):g} s" if tries else ""
         super()._report_job_error_threadsafe(job_info, f"sbatch refused {_named(job)}{waited}: {refusal}")
+
+    def _report_job_submission_threadsafe(self, job_info: SubmittedJobInfo) -> None:
+        self._tries.pop(job_info.job, None)
+        super()._report_job_submission_threadsafe(job_info)
+
+    # --- jobs that failed -------------------------------------------------------------------------
+
+    def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **more: Any) -> None:
+        """Say in one line which job failed and why: a quiet Snakemake would only say that it starts a job again."""
+        told = " ".join((msg or "failed").split()).replace(USELESS, "")
+        self.logger.error(told if _named(job_info.job) in told else f"{_named(job_info.job)}: {told}")
+        super().report_job_error(job_info, msg=msg, **more)
 
     # --- jobs that are gone -----------------------------------------------------------------------
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
         """The jobs that still run; those that the controller has forgotten are ended."""
         running = [job_info async for job_info in super().check_active_jobs(active_jobs)]
+        interval: float = self.next_seconds_between_status_checks  # type: ignore[has-type]
+        self.next_seconds_between_status_checks = min(interval, LOOK_SECONDS * self._patience)
         known = self._known() if running and self.get_status_command() == "squeue" else None
         for job_info in running:
             if known is None or not self._gone(str(job_info.external_jobid), known):
@@ -93,13 +145,16 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             return False
         looks, since = self._missing.get(job_id, (0, time.monotonic()))
         self._missing[job_id] = looks + 1, since
-        return looks + 1 >= GONE_LOOKS and time.monotonic() - since >= GONE_SECONDS
+        if looks + 1 < GONE_LOOKS or time.monotonic() - since < GONE_SECONDS * self._patience:
+            return False
+        del self._missing[job_id]  # a controller that has lost its state gives the same number to another job
+        return True
 
 
 def _refusal(message: str) -> str:
     """sbatch's own words out of the plugin's message."""
     told = re.search(r"error message was '(.*?)'\.?\n", message, re.DOTALL)
-    return " ".join((told[1] if told else message.split("sbatch call:")[0]).split())
+    return " ".join((told[1] if told else message.split("sbatch call:")[0]).replace("sbatch: error: ", "").split())
 
 
 def _named(job: JobExecutorInterface) -> str:

@@ -3,9 +3,10 @@
     logs/attempts/<phase>/<cell>/<key>/<number>.json
 
 An attempt writes its file when it begins, again with every heartbeat, and when it ends. One that was killed never
-writes its end, so its last heartbeat tells what became of it: at its memory limit it was out of memory, at its time
-limit it was out of time, else it was lost, and Slurm is asked what it remembers (``explain``). The next attempt's
-request, ``framecast status`` and the efficiency table all read these files; no accounting database is needed.
+writes its end, and one that a signal stopped does not know who sent it: ``explained`` asks Slurm what it remembers,
+reads what it wrote into the job's log, and else judges by the last heartbeat: at its memory limit it was out of memory,
+at its time limit out of time, else lost. The next attempt's request, ``framecast status`` and the efficiency table all
+read these files; no accounting database is needed.
 """
 
 import contextlib
@@ -29,14 +30,16 @@ if TYPE_CHECKING:
 AFFECTS_NUMBERS = False
 ATTEMPTS = Path("logs/attempts")
 HEARTBEAT_SECONDS = 10
+YOUNG = 5  #: heartbeats come sooner at first, five while the age of an attempt doubles or so: somebody looks on
 LOOK_SECONDS = 0.5  #: memory that grows is written down at once, for the heartbeat may never come
 SILENT_SECONDS = 120  #: without a heartbeat for so long, an attempt on another machine counts as dead
 GROWN = 1.1  #: times what was last written down
 NEARLY = 0.9  #: of a limit counts as having met it; heartbeats come too late to see the last of it
 
 Phase = Literal["train", "evaluate"]
-Outcome = Literal["", "done", "stopped", "failed", "out of memory", "out of time", "cancelled", "machine lost"]
-#: "" while it runs, and until ``explain`` where it was killed; the last four are Slurm's word
+Outcome = Literal[
+    "", "done", "stopped", "failed", "out of memory", "out of time", "cancelled", "machine lost", "requeued"
+]  #: "" while it runs, and until ``explained`` where it was killed; the last five are Slurm's word
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,8 @@ class Recorder:
 
         def beat() -> None:
             while not over.wait(LOOK_SECONDS):
-                if time.time() - self.now.heartbeat >= HEARTBEAT_SECONDS:
+                now, begun = time.time(), self.now.begun
+                if now - self.now.heartbeat >= min(HEARTBEAT_SECONDS, (now - begun) / YOUNG):
                     self._sample_gpu()
                     self._write()
                 elif _peak_mb() > GROWN * self.now.peak_mb:
@@ -267,29 +271,48 @@ def last(grid: "Grid", cell: "Cell", phase: Phase) -> Attempt | None:
 
 
 def explained(grid: "Grid", cell: "Cell", phase: Phase) -> list[Attempt]:
-    """Every attempt at a cell, the lost ones with what Slurm remembers of them; what it says is written down."""
+    """Every attempt at a cell; of those ended from outside, what Slurm knows is found out and written down."""
     where = folder(phase, cell.name, _key(grid, cell, phase))
-    return [_explain(found, where) for found in _read(where)]
+    found = list(_read(where))
+    return [_explain(one, found[number:], where) for number, one in enumerate(found, 1)]
 
 
 def _key(grid: "Grid", cell: "Cell", phase: Phase) -> str:
     return grid.run_key(cell) if phase == "train" else grid.score_key(cell)
 
 
-def _explain(found: Attempt, where: Path) -> Attempt:
-    if found.ending != "lost" or found.job is None:
+def _explain(found: Attempt, later: list[Attempt], where: Path) -> Attempt:
+    """Why an attempt ended that somebody else has ended, or ``found`` itself where nobody knows more than it does."""
+    signalled = found.outcome == "stopped" and ": received SIGTERM; " in found.reason
+    if found.job is None or found.alive or (found.outcome and not signalled):
         return found
+    if (verdict := _verdict(found.job, again=any(other.job == found.job for other in later))) is None:
+        return found
+    outcome, told = verdict
+    saved = f"; {found.reason.split('; ')[-1]}" if signalled else ""
+    reason = f"{outcome}: {told}; peak {found.peak_mb:.0f} MB of {found.asked_mb} MB{saved}"
+    explained = replace(found, outcome=outcome, reason=reason)
+    with contextlib.suppress(OSError):
+        write_json(where / f"{found.number}.json", asdict(explained))
+    return explained
+
+
+def _verdict(job: str, *, again: bool) -> tuple[Outcome, str] | None:
+    """What ended a job, and how we know; ``again`` says that it has run once more since."""
     from framecast.cluster import slurm
 
-    state = slurm.state_of(found.job)
-    if (outcome := _ENDED_BY.get(state)) is None:
-        return found
-    reason = f"{outcome}: Slurm says {state} of job {found.job}; peak {found.peak_mb:.0f} MB of {found.asked_mb} MB"
-    told = replace(found, outcome=outcome, reason=reason)
-    with contextlib.suppress(OSError):
-        write_json(where / f"{found.number}.json", asdict(told))
-    return told
+    state = slurm.state_of(job)
+    if again or state in _QUEUED_AGAIN:
+        return "requeued", f"Slurm took job {job} from its machine, lost or given to another job, and queued it again"
+    if (outcome := _ENDED_BY.get(state)) is not None:
+        return outcome, f"Slurm says {state} of job {job}"
+    if slurm.killed_over_memory(job):
+        return "out of memory", f"Slurm killed job {job}"
+    return None
 
+
+#: States of a job whose attempt is over: it will have another.
+_QUEUED_AGAIN = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
 
 #: Slurm's final states, as outcomes of an attempt that could not write its own.
 _ENDED_BY: dict[str, Outcome] = {

@@ -10,6 +10,10 @@ from pathlib import Path
 
 AFFECTS_NUMBERS = False
 SECONDS = 20  #: to wait for an answer
+LOGS = Path(".snakemake/slurm_logs")  #: where the executor keeps what the jobs printed that failed
+
+#: What slurmstepd writes into the log of a job that it or the kernel has killed; not every cluster has a state for it.
+OVER_MEMORY = re.compile(rb"exceeded (job |step )?memory limit|oom[-_ ]kill", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,17 @@ def state_of(job: str) -> str:
         if told := (_ask(*ask) or "").split():
             return told[0].rstrip("+")
     return ""
+
+
+def killed_over_memory(job: str) -> bool:
+    """Whether the log of a job says that it was killed for its use of memory."""
+    for path in LOGS.glob(f"*/*/{job}.log"):
+        try:
+            if OVER_MEMORY.search(path.read_bytes()):
+                return True
+        except OSError:
+            continue
+    return False
 
 
 def partitions() -> list[Partition] | None:
