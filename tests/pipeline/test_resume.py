@@ -83,7 +83,9 @@ class Gate:
     def environment(self, clone: Clone) -> dict[str, str]:
         """What a process of the clone needs to meet the gate."""
         paths = f"{self.folder}{os.pathsep}{clone.environment['PYTHONPATH']}"
-        return {**os.environ, **clone.environment, "PYTHONPATH": paths, "GATE": str(self.file)}
+        around = {**os.environ, **clone.environment}
+        path = f"{BIN}{os.pathsep}{around['PATH']}"
+        return {**around, "PATH": path, "PYTHONPATH": paths, "GATE": str(self.file)}
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def start(gate: Gate) -> Iterator[Start]:
             process = subprocess.Popen(
                 [BIN / command[0], *command[1:]],
                 cwd=clone.folder,
-                env={**gate.environment(clone), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **environment},
+                env={**gate.environment(clone), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -521,6 +523,33 @@ def test_between_the_stages_of_dvc_nobody_else_starts(study: Path, tmp_path_fact
     assert json.loads(driver.RECORD.read_text())["command"] == ["snakemake", "-j2"]
     driver.ended()
     assert not driver.RECORD.exists()
+
+
+def test_reading_the_rules_is_refused_only_to_what_would_run(study: Path) -> None:
+    for look in (
+        ["-n"],
+        ["-np"],
+        ["-Fn"],
+        ["-l"],
+        ["--dry-run", "all"],
+        ["--unlock"],
+        ["--list-rules"],
+        ["--report", "r.html"],
+    ):
+        driver.refuse_a_second(["snakemake", *look])
+    record()
+    driver.refuse_a_second(["snakemake", "-j2"])  # its driver is dead, and it has left nothing that is in the way
+    lock = study / ".snakemake/locks/0.input.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    with pytest.raises(UserError, match="nothing of it is alive; `framecast resume` goes on"):
+        driver.refuse_a_second(["snakemake", "-j2"])
+    with (study / driver.LOCK).open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for arguments in (["-j2"], ["-call"], ["-F"], ["--profile", "slurm", "--", "train_all"], ["--cores", "all"]):
+            with pytest.raises(UserError, match="already being run here, by process 1 on"):
+                driver.refuse_a_second(["snakemake", *arguments])
+        driver.refuse_a_second(["snakemake", "-n"])
 
 
 def test_only_one_of_two_that_resume_goes_on(resume: Resume, study: Path) -> None:

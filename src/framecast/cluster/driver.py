@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -32,10 +33,16 @@ if TYPE_CHECKING:
 AFFECTS_NUMBERS = False
 RECORD = Path(".snakemake/framecast-driver.json")
 LOCK = RECORD.with_suffix(".lock")
+LOCKS = Path(".snakemake/locks")
 RWLOCK = Path(".dvc/tmp/rwlock")
 WRITING = {"fetch", "prepare", "train", "evaluate", "tables", "report", "prune"}
 POLL_SECONDS = 5
 WATCH = "`framecast status --watch` shows how far it is"
+
+#: Options with which Snakemake runs nothing, in full and as the beginnings of families; -n may stand among others.
+LOOKING = {"--dry-run", "--dryrun", "--unlock", "--lint", "--summary", "--detailed-summary", "--help", "--version"}
+FAMILIES = ("--list", "--dag", "--rulegraph", "--filegraph", "--d3dag", "--report", "--archive", "--print", "--export")
+SHORT = re.compile(r"-([FfkpqRri]*n[a-zA-Z]*|[SDlhv])")
 
 _held: list[contextlib.ExitStack] = []  #: the lock of the driver that this process is
 
@@ -57,6 +64,20 @@ class Record:
 
 
 # --- in Snakemake ---------------------------------------------------------------------------------------------------
+
+
+def refuse_a_second(command: Sequence[str]) -> None:
+    """Called while Snakemake reads its rules: UserError, in time and in our words, where another driver is at work.
+
+    What Snakemake is told by its command may only be a look; that is never refused. ``started`` asks once more, when it
+    is certain that jobs will run.
+    """
+    if any(word in LOOKING or word.startswith(FAMILIES) or SHORT.fullmatch(word) for word in command[1:]):
+        return
+    with contextlib.ExitStack() as stack:
+        _become_the_only_driver(stack)
+    if any(LOCKS.glob("*.lock")) and "--nolock" not in command:
+        raise UserError("a driver was killed here, and nothing of it is alive; `framecast resume` goes on where it was")
 
 
 def started(command: Sequence[str]) -> None:
@@ -125,9 +146,8 @@ def _refuse_after_a_kill(left: Record) -> None:
 
 def _refuse_beside_dvc() -> None:
     """Between its stages DVC runs no Snakemake, and yet the folder is its own."""
-    ours = _ourselves()
     for pid, command in _dvc_holders():
-        if "repro" in command and pid not in ours and _is_dvc(pid):
+        if "repro" in command and _is_dvc(pid) and pid not in _ourselves():
             raise UserError(f"this grid is already being run here, by process {pid} ({_short(command)}); {WATCH}")
 
 
@@ -233,7 +253,7 @@ def living(left: Record | None, going_on: Record) -> list[str]:
             "resume: the Slurm controller does not answer, so its jobs may be alive; try again when it does"
         )
     ours = os.environ.get("SLURM_JOB_ID")
-    jobs = {job.id: job for job in queued or () if job.id != ours}
+    jobs = {job.id: job for job in sorted(queued or (), key=_number) if job.id != ours}
     _refuse_a_driver_elsewhere(left, None if queued is None else jobs)
     processes = {process.pid: told for process, told in _processes(jobs)}
     return [
@@ -253,6 +273,11 @@ def _refuse_a_driver_elsewhere(left: Record | None, jobs: dict[str, slurm.Job] |
         f"resume: the driver was started on {left.host} (process {left.pid}), which cannot be seen from "
         f"here; run `framecast resume` there, or delete {RECORD} if that machine is gone"
     )
+
+
+def _number(job: slurm.Job) -> list[int]:
+    """For an order in which 9 comes before 10, and 10_2 after it."""
+    return [int(digits) for digits in re.findall(r"\d+", job.id)]
 
 
 def _in_words(jobs: list[slurm.Job]) -> Iterator[str]:
@@ -350,7 +375,7 @@ def _short(words: Sequence[str]) -> str:
 def clear() -> Iterator[str]:
     """Remove what dead processes left: locks, marks, stale leases, half-written files. Says what was removed."""
     for what, paths in (
-        ("Snakemake's lock", Path(".snakemake/locks").glob("*")),
+        ("Snakemake's lock", LOCKS.glob("*")),
         ("marks of interrupted jobs", Path(".snakemake/incomplete").rglob("*")),
         ("stale leases", _stale_leases()),
         ("half-written files", _partials()),
