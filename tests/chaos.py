@@ -37,19 +37,18 @@ ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 SNAKEMAKE = ("snakemake", "--profile", "slurm", "--slurm-patient-init-seconds-before-status-checks", "3")
 NODES, CPUS, GPUS, MEMORY = 2, 4, 2, 8000
-EPOCHS = 250  #: some ten seconds for a cell
 FAULTS = 10  #: in a round; after so many it may end in peace
 ROUND_SECONDS = 420  #: a round that takes longer is stuck
 PAUSE = (0.5, 4.0)  #: seconds between faults
 MADE = ("data/processed", "data/runs", "data/scores", "reports")
-CHANGES = {
-    "params.yaml": {
-        "epochs: 2": f"epochs: {EPOCHS}",
-        "seeds: [1, 2]": "seeds: [1]",
-        "baselines: [copy_last, zeros, least_squares]": "baselines: [copy_last]",
-    },
-    "workflow/rules/train.smk": {"framecast train ": "framecast train --checkpoint-minutes 0.02 "},
+
+#: Of the tests' params.yaml: some ten seconds for a cell, and fewer cells.
+GRID = {
+    "epochs: 2": "epochs: 250",
+    "seeds: [1, 2]": "seeds: [1]",
+    "baselines: [copy_last, zeros, least_squares]": "baselines: [copy_last]",
 }
+RULE = {"framecast train ": "framecast train --checkpoint-minutes 0.02 "}  #: saves its state every second
 
 
 class Difference(Exception):
@@ -139,20 +138,20 @@ def new_cluster() -> OneNode:
     return OneNode(folder, nodes=NODES, cpus=CPUS, gpus=GPUS, memory=MEMORY)
 
 
-def new_study(folder: Path, cluster: OneNode) -> Study:
-    """A folder with a small grid whose cells train for some seconds and save their state every second."""
+def new_source(folder: Path, grid: dict[str, str]) -> Path:
+    """A folder with a small grid of which nothing is made."""
     folder.mkdir()
     for name in ("workflow", "profiles", "slurm", "src"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     shutil.copy(ROOT / "Snakefile", folder)
     shutil.copy(ROOT / "tests" / "params.yaml", folder)
-    for file, changes in CHANGES.items():
+    for file, changes in {"params.yaml": grid, "workflow/rules/train.smk": RULE}.items():
         text = (folder / file).read_text(encoding="utf-8")
         for old, new in changes.items():
             assert text.count(old) == 1, f"{file}: {old!r}"
             text = text.replace(old, new)
         (folder / file).write_text(text, encoding="utf-8")
-    return Study(folder, cluster)
+    return folder
 
 
 # --- faults -----------------------------------------------------------------------------------------
@@ -243,7 +242,7 @@ class Round:
             return
         if done:
             self.left -= 1
-            self.counts[done] += 1
+            self.counts.update([done, "faults"])
 
     def _any_job(self, *states: str) -> str:
         """The number of a random job of this study; empty where there is none."""
@@ -333,22 +332,25 @@ def judge(study: Study, expected: dict[str, str]) -> None:
 STARTING_SECONDS = 10  #: an attempt counts from its process, which then loads its libraries before it takes the cell
 
 
-def reference(study: Study) -> dict[str, str]:
+def reference(source: Path, folder: Path, cluster: OneNode) -> dict[str, str]:
     """Make the grid on this machine in peace; gives the sha256 of all that it makes."""
+    study = Study(shutil.copytree(source, folder), cluster)
     if (code := study.start("snakemake", "--cores", "2").wait()) != 0:
         raise Difference(f"the undisturbed run ended with {code}")
     return study.hashes()
 
 
-def soak(place: Path, cluster: OneNode, *, seconds: float, seed: int, faults: int = FAULTS) -> Counter[str]:
+def soak(
+    place: Path, cluster: OneNode, *, seconds: float, seed: int, faults: int = FAULTS, grid: dict[str, str] = GRID
+) -> Counter[str]:
     """Rounds until the time is up, at least one; the counts of what was done. Difference at the first that is wrong."""
     counts, began = Counter[str](), time.monotonic()
-    calm = new_study(place / "calm", cluster)
-    expected = reference(calm)
+    source = new_source(place / "source", grid)
+    expected = reference(source, place / "calm", cluster)
     print(f"reference: {len(expected)} files in {time.monotonic() - began:.0f} s", flush=True)
     end = time.monotonic() + seconds
     while not counts["rounds"] or time.monotonic() < end:
-        study, begun = new_study(place / f"round-{seed}", cluster), time.monotonic()
+        begun, study = time.monotonic(), Study(shutil.copytree(source, place / f"round-{seed}"), cluster)
         one = Round(study, seed, faults)
         try:
             one.run()

@@ -77,6 +77,8 @@ def refuse_a_second(command: Sequence[str]) -> None:
     with contextlib.ExitStack() as stack:
         _become_the_only_driver(stack)
     if any(LOCKS.glob("*.lock")) and "--nolock" not in command:
+        for process, told in _processes({}):  # it may have locked the folder, and not yet have come to its jobs
+            raise UserError(f"this grid is already being run here, by process {process.pid} ({told}); {WATCH}")
         raise UserError("a driver was killed here, and nothing of it is alive; `framecast resume` goes on where it was")
 
 
