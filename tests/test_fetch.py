@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from framecast import fetch as fetching
 from framecast.data.formats.sha256sums import read_sums, write_sums
 from framecast.errors import UserError
 from framecast.fetch import SOURCES, RemoteFile, Source, ensure, fetch
+from framecast.losses.features import vgg16_weights
+from framecast.losses.features.torch_archive import read_tensors
 from framecast.params import Entry
 from tests.conftest import serving
 
@@ -37,6 +42,13 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
+
+    def do_HEAD(self) -> None:
+        if "gone" in self.path:
+            return self.send_error(404)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        return self.end_headers()
 
     def do_GET(self) -> None:
         asked = self.headers["Range"]
@@ -238,6 +250,134 @@ def test_real_mnist_from_a_mirror_has_the_published_size_and_sha256(tmp_path: Pa
     for file in SOURCES["mnist"].files:
         content = (tmp_path / "mnist" / file.name).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size, file.sha256)
+
+
+# --- vgg16 --------------------------------------------------------------------------------------------
+
+OXFORD = MNIST.parent / "vgg16" / fetching.VGG16_NPZ.name
+KEPT = "vgg16/block2_conv2.safetensors"
+
+
+class Planted:
+    """What a hostile checkpoint would have its reader call."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("planted",)
+
+
+def checkpoint(path: Path, **options: object) -> dict[str, torch.Tensor]:
+    """A file as torchvision publishes them, without the layers' bulk; the tensors that are to be kept."""
+    layers = [nn.Identity() for _ in range(11)]
+    for here, there in vgg16_weights.TORCHVISION.items():
+        outputs, inputs = vgg16_weights.SHAPES[f"{here}.weight"][:2]
+        layers[int(there.split(".")[1])] = nn.Conv2d(inputs, outputs, 3)
+    layers[10] = nn.Conv2d(128, 4, 1)
+    features = nn.Sequential(*layers)
+    state = nn.ModuleDict({"features": features, "classifier": nn.Linear(2, 2)}).state_dict()
+    torch.save(state, path, **options)
+    places = vgg16_weights.TORCHVISION.items()
+    return {f"{here}.{part}": state[f"{there}.{part}"] for here, there in places for part in ("weight", "bias")}
+
+
+@pytest.fixture
+def hosted(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """The local server in the place of PyTorch's, with a small checkpoint of its own and that one's digest."""
+    tensors = checkpoint(tmp_path / "hosted.pth")
+    content = (tmp_path / "hosted.pth").read_bytes()
+    monkeypatch.setitem(globals(), "CONTENT", content)
+    monkeypatch.setattr(fetching, "VGG16_URL", server.url("whole/vgg16_features-12345678.pth"))
+    monkeypatch.setattr(fetching, "VGG16_DIGEST", hashlib.sha256(content).hexdigest()[:8])
+    return tensors
+
+
+def test_vgg16_keeps_four_layers_of_the_published_file_and_nothing_else(hosted, tmp_path: Path) -> None:
+    said: list[str] = []
+    fetch("vgg16", tmp_path / "raw", say=said.append)
+    assert os.listdir(tmp_path / "raw" / "vgg16") == ["block2_conv2.safetensors"]
+    found = vgg16_weights.read(tmp_path / "raw" / KEPT)
+    assert found.keys() == hosted.keys()
+    assert all(torch.equal(found[name], hosted[name]) for name in hosted)
+    assert sum(tensor.numel() for tensor in found.values()) == 260_160
+    assert "not Oxford's kernels" in said[-1]
+    first = (tmp_path / "raw" / KEPT).read_bytes()
+    fetch("vgg16", tmp_path / "raw", say=said.append)
+    assert "already here" in said[-1]
+    fetch("vgg16", tmp_path / "again", say=said.append)
+    assert (tmp_path / "again" / KEPT).read_bytes() == first
+
+
+def test_vgg16_cut_off_goes_on_and_a_wrong_file_is_thrown_away(hosted, server, tmp_path: Path, monkeypatch) -> None:
+    good = fetching.VGG16_URL
+    for host, told, left in (("gone", "404", 0), ("cut", "expected .* bytes", 1), ("edited", "expected sha256", 0)):
+        monkeypatch.setattr(fetching, "VGG16_URL", good.replace("whole", host))
+        with pytest.raises(UserError, match=told) as refused:
+            fetch("vgg16", tmp_path, say=lambda _: None)
+        assert "\n" not in str(refused.value)
+        assert len(os.listdir(tmp_path / "vgg16") if (tmp_path / "vgg16").exists() else []) == left
+    monkeypatch.setattr(fetching, "VGG16_URL", good)
+    fetch("vgg16", tmp_path, say=lambda _: None)
+    assert os.listdir(tmp_path / "vgg16") == ["block2_conv2.safetensors"]
+
+
+def test_vgg16_from_a_mirror_needs_no_network_and_leaves_the_mirror_alone(
+    hosted, server, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "vgg16_features-12345678.pth").write_bytes(CONTENT)
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(tmp_path / "mirror"))
+    fetch("vgg16", tmp_path / "raw", say=lambda _: None)
+    assert torch.equal(vgg16_weights.read(tmp_path / "raw" / KEPT)["conv2_2.bias"], hosted["conv2_2.bias"])
+    assert server.ranges == []
+    (tmp_path / "mirror" / "vgg16_features-12345678.pth").write_bytes(CONTENT[:-1] + b"?")
+    with pytest.raises(UserError, match="expected sha256"):
+        fetch("vgg16", tmp_path / "other", say=lambda _: None)
+    assert os.listdir(tmp_path / "mirror") == ["vgg16_features-12345678.pth"]
+
+
+@pytest.mark.skipif(not OXFORD.is_file(), reason="needs Oxford's weights, absent here")
+def test_oxfords_weights_come_from_the_mirrors_npz(server, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(MNIST.parent))
+    said: list[str] = []
+    fetch("vgg16", tmp_path, say=said.append)
+    assert "biases rounded by up to 1.2e-4" in said[-1]
+    weights = {name: tensor.numpy() for name, tensor in vgg16_weights.read(tmp_path / KEPT).items()}
+    assert vgg16_weights.are_oxfords(weights)
+    assert weights["conv1_1.bias"][:2] == pytest.approx([0.73429835, 0.093403675], abs=1.2e-4)
+    (tmp_path / "edited").mkdir()
+    (tmp_path / "edited" / OXFORD.name).write_bytes(OXFORD.read_bytes()[:-1] + b"?")
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(tmp_path / "edited"))
+    with pytest.raises(UserError, match=r"expected sha256 ad7360f.*mend the folder"):
+        fetch("vgg16", tmp_path / "raw", say=lambda _: None)
+
+
+def test_a_checkpoint_is_read_and_never_run(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, shapes = tmp_path / "a.pth", {"bias": (3,)}
+    torch.save({"other": Planted(), "bias": torch.arange(3.0)}, path)
+    assert read_tensors(path, shapes)["bias"].tolist() == [0, 1, 2]
+    torch.save({"bias": Planted()}, path)
+    with pytest.raises(UserError, match=r"a\.pth: expected a zip written by torch\.save.*bias"):
+        read_tensors(path, shapes)
+    assert not (tmp_path / "planted").exists()
+    whole = (torch.save({"bias": torch.arange(3.0)}, path), path.read_bytes())[1]
+    wrong: dict[str, object] = {
+        "no mapping": [1, 2],
+        "missing": {},
+        "another shape": {"bias": torch.zeros(4)},
+        "another type": {"bias": torch.zeros(3, dtype=torch.float64)},
+        "a view": {"bias": torch.zeros(6)[::2]},
+        "a part": {"bias": torch.zeros(6)[3:]},
+    }
+    for content in wrong.values():
+        torch.save(content, path)
+        with pytest.raises(UserError, match="state dict"):
+            read_tensors(path, shapes)
+    torch.save({"bias": torch.arange(3.0)}, path, _use_new_zipfile_serialization=False)
+    for content in (path.read_bytes(), whole[: len(whole) // 2], b"", b"text", np.lib.format.magic(1, 0)):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="state dict") as refused:
+            read_tensors(path, shapes)
+        assert "\n" not in str(refused.value)
 
 
 def test_the_table_of_sources_says_where_how_large_and_whose() -> None:

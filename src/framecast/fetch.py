@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from framecast import catalogue
-from framecast.artifacts import replacing
+from framecast.artifacts import replacing, sha256_of
 from framecast.data.formats.idx import MNIST_SHA256
 from framecast.data.formats.mnist_test_seq import SHA256 as MNIST_TEST_SEQ_SHA256
 from framecast.data.formats.sha256sums import read_sums, verify, write_sums
@@ -99,6 +99,7 @@ SOURCES = {
     ),
     "stocks": Source("one-minute prices of Alpha Vantage, under its terms of service, with your own key"),
     "stocks_daily": Source("daily prices of Alpha Vantage, under its terms of service, with your own key"),
+    "vgg16": Source("Simonyan and Zisserman (ICLR 2015), VGG16 as trained in Oxford; CC BY 4.0"),
 }
 
 TICKERS = ("GOOGL", "META", "MSFT", "NVDA", "TSLA")  # what the thesis loaded; META was FB then
@@ -120,6 +121,8 @@ def fetch(name: str, raw: Path, *, say: Say = print) -> None:
     say(f"{name}: {SOURCES[name].terms}")
     if name.startswith("stocks"):
         _fetch_stocks(name, raw / "stocks", say)
+    if name == "vgg16":
+        _fetch_vgg16(raw, say)
     for file in SOURCES[name].files:
         _fetch_file(name, file, raw / name / file.name, say)
 
@@ -316,3 +319,73 @@ def _copy_stocks(mirror: Path, folder: Path, say: Say) -> bool:
         say(f"{path}: sha256 correct")
     write_sums(index, sums)
     return True
+
+
+# --- VGG16 ------------------------------------------------------------------------------------------
+
+VGG16_URL = "https://download.pytorch.org/models/vgg16_features-amdegroot-88682ab5.pth"
+VGG16_DIGEST = "88682ab5"  #: PyTorch publishes the first digits of the sha256, in the name of the file
+VGG16_NPZ = RemoteFile(
+    "vgg16_conv1_1_to_conv2_2_oxford_rgb.npz",
+    1043822,
+    "ad7360f8088e1f75917f2933c794bce078a7621f42811f915c700b16d0b73d5f",
+    (),
+)
+
+
+def _fetch_vgg16(raw: Path, say: Say) -> None:
+    """Keep the four layers, 1 MB of the published 527.8, that the loss term ``perceptual`` reads.
+
+    The mirror may hold the published file or the npz; with neither, the file is downloaded, and thrown away at the end.
+    """
+    from framecast.losses.features import vgg16_weights
+
+    path = raw / catalogue.constant("losses.perceptual", "RAW_WEIGHTS")
+    if path.exists():
+        vgg16_weights.read(path)
+        return say(f"{path}: already here, whole")
+    name = VGG16_URL.rsplit("/", 1)[1]
+    part = path.with_name(name + ".part")
+    published, npz = _in_mirror("vgg16", name), _in_mirror("vgg16", VGG16_NPZ.name)
+    if published is None and npz is not None:
+        verify(npz, VGG16_NPZ.sha256, remedy=f"mend the folder named in {MIRROR}")
+        weights, origin = vgg16_weights.from_npz(npz), f"{npz.name}; Oxford's kernels, biases rounded by up to 1.2e-4"
+    else:
+        weights = vgg16_weights.from_torchvision(_checked_vgg16(published or _downloaded_vgg16(part, say)))
+        origin = f"{name}; {'' if vgg16_weights.are_oxfords(weights) else 'not '}Oxford's kernels"
+    vgg16_weights.keep(weights, origin, path)
+    part.unlink(missing_ok=True)
+    return say(f"{path}: four layers of VGG16 from {origin}")
+
+
+def _downloaded_vgg16(part: Path, say: Say) -> Path:
+    say(f"{VGG16_URL}: 527.8 MB, of which 1 MB is kept")
+    try:
+        with urllib.request.urlopen(urllib.request.Request(VGG16_URL, method="HEAD"), timeout=60) as response:
+            size = int(response.headers["Content-Length"] or 0)
+        _receive(VGG16_URL, part, size)
+    except (OSError, ValueError, HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in LOCAL_FAULTS:
+            raise
+        raise UserError(
+            f"{part.with_suffix('')}: could not be fetched; tried {VGG16_URL}: {' '.join(str(error).split())}; put the "
+            f"file in a folder and name it in {MIRROR}, or write perceptual_seeded, which needs none, in params.yaml"
+        ) from None
+    return part
+
+
+def _checked_vgg16(checkpoint: Path) -> Path:
+    """The checkpoint, unless its sha256 does not start as published; a download is then thrown away."""
+    if not (found := sha256_of(checkpoint)).startswith(VGG16_DIGEST):
+        if downloaded := checkpoint.suffix == ".part":
+            checkpoint.unlink()
+        remedy = "run `framecast fetch vgg16` again" if downloaded else f"mend the folder named in {MIRROR}"
+        raise UserError(f"{checkpoint}: expected sha256 {VGG16_DIGEST}…, found {found}; {remedy}")
+    return checkpoint
+
+
+def _in_mirror(source: str, name: str) -> Path | None:
+    """A file of the mirror: in the source's folder, or bare."""
+    mirror = _mirror()
+    paths = (mirror / source / name, mirror / name) if mirror else ()
+    return next((path for path in paths if path.is_file()), None)
