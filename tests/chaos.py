@@ -39,6 +39,7 @@ SNAKEMAKE = ("snakemake", "--profile", "slurm", "--slurm-patient-init-seconds-be
 NODES, CPUS, GPUS, MEMORY = 2, 4, 2, 8000
 FAULTS = 10  #: in a round; after so many it may end in peace
 ROUND_SECONDS = 420  #: a round that takes longer is stuck
+PATIENCE = 45  #: seconds until an administrator releases a job that Slurm has put on hold
 PAUSE = (0.5, 4.0)  #: seconds between faults
 MADE = ("data/processed", "data/runs", "data/scores", "reports")
 
@@ -164,6 +165,7 @@ class Round:
         self.study, self.cluster, self.seed, self.left = study, study.cluster, seed, faults
         self.chance, self.counts = random.Random(seed), Counter[str]()
         self.driver: subprocess.Popen[bytes] | None = None
+        self.held: dict[int, float] = {}
         if self.chance.random() < 0.5:  # slices of some ten seconds
             study.extra = {"FRAMECAST_WALLTIME": "1", "FRAMECAST_MARGIN": "46"}
             self.counts["in slices"] += 1
@@ -191,10 +193,12 @@ class Round:
                     self.cluster.run("scontrol", "update", f"NodeName={name}", "State=RESUME")
                     self.counts["drained nodes resumed"] += 1
             for job in self.study.jobs():
-                if "held" in job.reason:
+                now = time.monotonic()
+                if "held" in job.reason and now - self.held.setdefault(job.id, now) > PATIENCE:
+                    del self.held[job.id]
                     self.study.note(f"{job.id} is held ({job.reason}), and released")
                     self.cluster.run("scontrol", "release", str(job.id))
-                    self.counts["held jobs released"] += 1
+                    self.counts["held jobs released by hand"] += 1
 
     def stop(self) -> None:
         """End what is left of a round that failed."""
