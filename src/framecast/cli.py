@@ -78,7 +78,7 @@ def efficiency() -> None:
 
 
 @app.command()
-def fetch(names: Annotated[list[str], typer.Argument(help="mnist, moving_mnist, stocks, stocks_daily")]) -> None:
+def fetch(names: Annotated[list[str], typer.Argument(help="mnist, moving_mnist, stocks, stocks_daily, vgg16")]) -> None:
     """Fetch published files into data/raw, from their mirrors or from FRAMECAST_MIRROR."""
     from framecast import fetch as fetching
     from framecast.grid import RAW

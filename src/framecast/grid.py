@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from framecast import catalogue
-from framecast.artifacts import canonical, sha256
+from framecast.artifacts import canonical, sha256, sha256_of
 from framecast.errors import UserError
 from framecast.params import Params, as_tree
 
@@ -168,12 +168,17 @@ class Grid:
         return _key("report", self.tables_key, told, self.params.figures, code, [sha256(text) for text in texts])
 
     def parameters(self, cell: Cell) -> dict[str, Any]:
-        """What was resolved for a cell: dataset, model, loss and training, every default written out."""
+        """What was resolved for a cell: dataset, model, loss and training, every default written out.
+
+        With it the weights that its loss reads from raw files, where it reads any.
+        """
+        weights = self._weights(cell)
         return {
             "dataset": as_tree(self.params.datasets[cell.dataset]),
             "model": {"kind": self.kind(cell), "depth": cell.depth, **self.model_arguments(cell)},
             "loss": {} if cell.loss is None else self.params.losses[cell.loss],
             "training": {} if cell.is_baseline else as_tree(self.params.recipe(cell.model)),
+            **({"weights": weights} if weights else {}),
         }
 
     def kind(self, cell: Cell) -> str:
@@ -189,6 +194,12 @@ class Grid:
         losses = [f"losses.{term}" for term in self.params.losses[str(cell.loss)]]
         data = self.params.datasets[cell.dataset].kind
         return catalogue.fingerprint("training.cell", f"models.{self.kind(cell)}", f"data.{data}", *losses)
+
+    def _weights(self, cell: Cell) -> dict[str, str | None]:
+        """The raw files that a cell's loss terms read, each with its sha256; None for one that is not there."""
+        terms = self.params.losses[cell.loss] if cell.loss else {}
+        named = [catalogue.constant(f"losses.{term}", "RAW_WEIGHTS") for term in terms]
+        return {name: sha256_of(RAW / name) if (RAW / name).is_file() else None for name in named if name}
 
     def _data_facts(self, dataset: str) -> tuple[Any, ...]:
         entry = self.params.datasets[dataset]
