@@ -35,7 +35,13 @@ from tests.slurm.one_node import Job, OneNode, SlurmError
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-SNAKEMAKE = ("snakemake", "--profile", "slurm", "--slurm-patient-init-seconds-before-status-checks", "3")
+HASTE = (
+    "--slurm-patient-init-seconds-before-status-checks",
+    "3",
+    "--slurm-patient-patience",
+    "0.1",
+)  #: a small cluster
+SNAKEMAKE = ("snakemake", "--profile", "slurm", *HASTE)
 NODES, CPUS, GPUS, MEMORY = 2, 4, 2, 8000
 FAULTS = 10  #: in a round; after so many it may end in peace
 ROUND_SECONDS = 420  #: a round that takes longer is stuck
