@@ -5,7 +5,8 @@ from pathlib import Path
 from tests import chaos
 from tests.slurm.one_node import OneNode
 
-GRID = chaos.GRID | {"epochs: 2": "epochs: 60", "depths: [1, 2]": "depths: [1]"}
+VIDEO = "  video_depth: {datasets: [moving_mnist], models: [seq2seq_convlstm], depths: [1], losses: [mse]}\n"
+GRID = chaos.GRID | {"epochs: 2": "epochs: 60", VIDEO: ""}
 
 
 def test_a_grid_under_random_faults(slurm: OneNode, tmp_path: Path) -> None:
