@@ -107,6 +107,10 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **more: Any) -> None:
         """Say in one line which job failed and why: a quiet Snakemake would only say that it starts a job again."""
+        if _has_outputs(job_info.job):  # and all of them are whole: an earlier attempt, thought dead, has finished
+            self.logger.warning(f"{_named(job_info.job)}: this attempt failed, an earlier one has finished")
+            self.report_job_success(job_info)
+            return
         told = " ".join((msg or "failed").split()).replace(USELESS, "")
         self.logger.error(told if _named(job_info.job) in told else f"{_named(job_info.job)}: {told}")
         super().report_job_error(job_info, msg=msg, **more)
