@@ -17,9 +17,9 @@ rule all:
     """The whole study: every artefact by name, so that none can go missing unnoticed."""
     default_target: True
     input:
-        every_prepared_dataset(),
-        every_trained_cell(),
-        every_score(),
+        every_prepared_dataset,
+        every_trained_cell,
+        every_score,
         study.table_files(),
         study.report_files(),
     localrule: True

@@ -17,5 +17,5 @@ rule prepare:
 rule data:
     """Every prepared dataset."""
     input:
-        every_prepared_dataset(),
+        every_prepared_dataset,
     localrule: True

@@ -6,8 +6,8 @@ all of them together → reports/{scores,horizon,comparisons,loss_curves}.csv, r
 rule evaluate:
     """Score {wildcards.model} (depth {wildcards.depth}) on the test split of {wildcards.dataset}."""
     input:
-        ancient(lambda wildcards: study.data_files(wildcards.dataset)),
-        ancient(lambda wildcards: study.run_files(cell(wildcards))),
+        ancient(lambda wildcards: need(study.data_files(wildcards.dataset))),
+        ancient(lambda wildcards: need(study.run_files(cell(wildcards)))),
     output:
         multiext(f"data/scores/{CELL}/{{key}}/", *SCORE_FILES),
     log:
@@ -16,15 +16,16 @@ rule evaluate:
         "../envs/framecast.yaml"
     threads: lambda wildcards: study.params.recipe(wildcards.model).threads
     resources:
-        mem_mb=asks("evaluate", "mem_mb"),
-        runtime=asks("evaluate", "minutes"),
-        cpus_per_task=asks("evaluate", "cpus"),
+        **asked(
+            "evaluate",
+            cpus_per_task=cluster.cpus,
+            gpu_model=cluster.gpu_type,
+            slurm_partition=cluster.partition,
+            slurm_account=cluster.account,
+            constraint=cluster.constraint,
+            slurm_extra=cluster.extra,
+        ),
         gpu=gpu,
-        gpu_model=says(cluster.gpu_type),
-        slurm_partition=says(cluster.partition),
-        slurm_account=says(cluster.account),
-        constraint=says(cluster.constraint),
-        slurm_extra=says(cluster.extra),
     params:
         cell=lambda wildcards: cell(wildcards).name,
         in_job=in_job,
@@ -35,7 +36,7 @@ rule evaluate:
 rule evaluate_baseline:
     """Score the baseline {wildcards.model} on the test split of {wildcards.dataset}."""
     input:
-        ancient(lambda wildcards: study.data_files(wildcards.dataset)),
+        ancient(lambda wildcards: need(study.data_files(wildcards.dataset))),
     output:
         multiext(f"data/scores/{BASELINE}/{{key}}/", *SCORE_FILES),
     log:
@@ -43,11 +44,12 @@ rule evaluate_baseline:
     conda:
         "../envs/framecast.yaml"
     resources:
-        mem_mb=asks("evaluate", "mem_mb"),
-        runtime=asks("evaluate", "minutes"),
-        slurm_partition=says(cluster.cpu_partition or cluster.partition),
-        slurm_account=says(cluster.account),
-        slurm_extra=says(cluster.extra),
+        **asked(
+            "evaluate",
+            slurm_partition=cluster.cpu_partition or cluster.partition,
+            slurm_account=cluster.account,
+            slurm_extra=cluster.extra,
+        ),
     params:
         cell=lambda wildcards: cell(wildcards).name,
     shell:
@@ -57,8 +59,8 @@ rule evaluate_baseline:
 rule tables:
     """Gather every score into the tables that git keeps."""
     input:
-        ancient(every_score()),
-        ancient(every_trained_cell()),
+        ancient(every_score),
+        ancient(every_trained_cell),
     output:
         study.table_files(),
     log:
@@ -75,6 +77,6 @@ rule tables:
 rule evaluate_all:
     """Every score and table."""
     input:
-        every_score(),
+        every_score,
         study.table_files(),
     localrule: True

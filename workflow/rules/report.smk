@@ -5,8 +5,8 @@ rule report:
     """Draw the figures and write the report."""
     input:
         ancient(study.table_files()),
-        ancient(every_score()),
-        ancient(every_trained_cell()),
+        ancient(every_score),
+        ancient(every_trained_cell),
     output:
         [
             report(

@@ -4,7 +4,7 @@
 rule train:
     """Train a depth-{wildcards.depth} {wildcards.model} on {wildcards.dataset} with {wildcards.loss}."""
     input:
-        ancient(lambda wildcards: study.data_files(wildcards.dataset)),
+        ancient(lambda wildcards: need(study.data_files(wildcards.dataset))),
     output:
         multiext(f"data/runs/{CELL}/{{key}}/", *RUN_FILES),
     log:
@@ -13,15 +13,16 @@ rule train:
         "../envs/framecast.yaml"
     threads: lambda wildcards: study.params.recipe(wildcards.model).threads
     resources:
-        mem_mb=asks("train", "mem_mb"),
-        runtime=asks("train", "minutes"),
-        cpus_per_task=asks("train", "cpus"),
+        **asked(
+            "train",
+            cpus_per_task=cluster.cpus,
+            gpu_model=cluster.gpu_type,
+            slurm_partition=cluster.partition,
+            slurm_account=cluster.account,
+            constraint=cluster.constraint,
+            slurm_extra=cluster.extra,
+        ),
         gpu=gpu,
-        gpu_model=says(cluster.gpu_type),
-        slurm_partition=says(cluster.partition),
-        slurm_account=says(cluster.account),
-        constraint=says(cluster.constraint),
-        slurm_extra=says(cluster.extra),
     params:
         cell=lambda wildcards: cell(wildcards).name,
         in_job=lambda wildcards: in_job(wildcards) and f"{in_job(wildcards)} --requeue",
@@ -32,5 +33,5 @@ rule train:
 rule train_all:
     """Every trained cell."""
     input:
-        every_trained_cell(),
+        every_trained_cell,
     localrule: True

@@ -7,8 +7,8 @@ out of memory, twice the time after each that was out of time. Neither ever pass
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from framecast.artifacts import read_json
@@ -54,7 +54,7 @@ def request(grid: "Grid", cell: "Cell", phase: Phase, site: "Site") -> Request:
     """The request for the next attempt at a cell."""
     if cell.is_baseline:
         return Request(_rounded(2 * BASE_MB["cpu"], site), min(site.walltime, 60), 1, 0, 0.1, "a baseline")
-    past = list(_measured(grid, cell, phase, site.device))
+    past = _measured(grid, cell, phase, site.device)
     seconds, source = _training(grid, cell, site, past) if phase == "train" else _scoring(grid, cell, site, past)
     seen = max((run.peak_mb for run in past), default=0.0)
     memory = SPARE * seen + SNAKEMAKE_MB if seen else _counted_mb(grid, cell, site)
@@ -68,7 +68,7 @@ def request(grid: "Grid", cell: "Cell", phase: Phase, site: "Site") -> Request:
     return Request(_rounded(memory, site), min(minutes, site.walltime), site.cpus, site.gpus, hours, source)
 
 
-def _training(grid: "Grid", cell: "Cell", site: "Site", past: list[Attempt]) -> tuple[float | None, str]:
+def _training(grid: "Grid", cell: "Cell", site: "Site", past: tuple[Attempt, ...]) -> tuple[float | None, str]:
     """Seconds until the last step, and how we know."""
     steps = _steps(grid, cell)
     if steps is None:
@@ -81,7 +81,7 @@ def _training(grid: "Grid", cell: "Cell", site: "Site", past: list[Attempt]) -> 
     return left * step, f"counted: {1 / step:.3g} steps/s at {_teraflops(site) * EFFICIENCY:.2g} TFLOP/s"
 
 
-def _scoring(grid: "Grid", cell: "Cell", site: "Site", past: list[Attempt]) -> tuple[float | None, str]:
+def _scoring(grid: "Grid", cell: "Cell", site: "Site", past: tuple[Attempt, ...]) -> tuple[float | None, str]:
     """Seconds to score a cell: forward passes over the test split, and as long again for the metrics."""
     if past:
         longest = max(run.seconds for run in past)
@@ -94,15 +94,23 @@ def _scoring(grid: "Grid", cell: "Cell", site: "Site", past: list[Attempt]) -> t
     return 2 * forward * batches, "counted"
 
 
-def _measured(grid: "Grid", cell: "Cell", phase: Phase, device: str) -> Iterator[Attempt]:
+def _measured(grid: "Grid", cell: "Cell", phase: Phase, device: str) -> tuple[Attempt, ...]:
     """The finished runs of a cell and of its other seeds on this kind of device."""
+    return _measured_of_all_seeds(grid, replace(cell, seed=None), phase, device)
+
+
+@cache
+def _measured_of_all_seeds(grid: "Grid", seedless: "Cell", phase: Phase, device: str) -> tuple[Attempt, ...]:
+    """Looked up once, not once for each seed: otherwise a plan grows with the square of their number."""
+    found = []
     for seed in grid.params.seeds:
-        other = replace(cell, seed=seed)
+        other = replace(seedless, seed=seed)
         key = grid.run_key(other) if phase == "train" else grid.score_key(other)
         for run in attempts(phase, other.name, key):
             measured = run.rate > 0 if phase == "train" else run.seconds > 0
             if run.outcome == "done" and run.device.startswith(device) and measured:
-                yield run
+                found.append(run)
+    return tuple(found)
 
 
 def _counted_mb(grid: "Grid", cell: "Cell", site: "Site") -> float:
