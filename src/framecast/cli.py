@@ -130,7 +130,15 @@ def train(
     wanted, (asked, left) = choose(device), _job_limits()
     stop.budget = stop.budget or left
     try:
-        if not train_cell(study, found, stop=stop, device=wanted, asked=asked, checkpoint_minutes=checkpoint_minutes):
+        if not train_cell(
+            study,
+            found,
+            stop=stop,
+            device=wanted,
+            asked=asked,
+            patience=(left or 0) if requeue else 0,
+            checkpoint_minutes=checkpoint_minutes,
+        ):
             print(f"{cell}: already trained, {study.run_folder(found)}", file=sys.stderr)
     except NotFinished:
         if requeue and stop.budget_is_used_up:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framecast.cluster.journal import Attempt, Phase, attempts
+from framecast.cluster.journal import Attempt, Phase, explained
 
 if TYPE_CHECKING:
     from framecast.grid import Cell, Grid
@@ -33,7 +33,7 @@ def show(grid: "Grid", cell: "Cell") -> None:
     """
     phases = _phases(grid, cell)
     logs = [path for phase, key in phases for path in _paths(phase, cell, key)]
-    made = [(phase, attempt) for phase, key in phases for attempt in attempts(phase, cell.name, key)]
+    made = [(phase, attempt) for phase, _ in phases for attempt in explained(grid, cell, phase)]
     if not logs and not made:
         keys = " or ".join(f"{phase} key {key}" for phase, key in phases)
         earlier = sum(len([*(LOGS / phase / cell.name).glob("*.log")]) for phase, _ in phases)

@@ -302,7 +302,7 @@ def test_a_cell_longer_than_a_job_trains_in_slices(grid: Grid, tmp_path: Path) -
 def test_lost_machines_and_outranked_jobs_are_queued_again_and_nobody_writes_twice(grid: Grid, slurm: OneNode) -> None:
     first, second = SEEDS[:2]
     grid.dawdle(first, second)
-    driver = grid.study.driver(*PATIENCE, "--keep-incomplete", *grid.targets(first, second), **LOW)
+    driver = grid.study.driver(*PATIENCE, *grid.targets(first, second), **LOW)
     for seed in (first, second):
         grid.reach(seed)
     there = {seed: grid.job(seed).nodes for seed in (first, second)}

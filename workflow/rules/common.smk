@@ -4,6 +4,7 @@ import functools
 import gc
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from framecast.grid import (
 
 # A plan is millions of objects that stay: to look for garbage among them again and again takes a sixth of its time.
 gc.set_threshold(100_000, 50, 1000)
+
+# A signal to a job's step reaches every process in it. The verb saves and leaves; this one waits for it.
+if workflow.remote_exec:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 # Jobs find the framecast of this environment, also where it was not activated. A prefix of ours replaces Snakemake's
 # own, whose pipefail keeps `… | tee` from hiding a failure, so it is said again.

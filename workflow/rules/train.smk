@@ -27,7 +27,7 @@ rule train:
         cell=lambda wildcards: cell(wildcards).name,
         in_job=lambda wildcards: in_job(wildcards) and f"{in_job(wildcards)} --requeue",
     shell:
-        "framecast train {params.cell} --key {wildcards.key}{params.in_job} 2>&1 | tee -ia {log}"
+        "framecast train {params.cell} --key {wildcards.key}{params.in_job} 2>&1 | (trap '' TERM USR1; exec tee -ia {log})"
 
 
 rule train_all:

@@ -86,7 +86,7 @@ class Attempt:
         if self.outcome:
             return False
         if self.host == socket.gethostname():
-            return Path(f"/proc/{self.pid}").exists() if Path("/proc/self").exists() else _signalled(self.pid)
+            return _process_began(self.pid) == self.begun  # another process may have its number by now
         return abs(time.time() - self.heartbeat) < SILENT_SECONDS
 
     @property
@@ -150,7 +150,7 @@ class Recorder:
             socket.gethostname(),
             os.getpid(),
             job,
-            _process_began(),
+            _process_began(os.getpid()) or now,
             now,
             device=device,
             asked_mb=asked.mb,
@@ -213,10 +213,15 @@ class Recorder:
             self.busy.append(busy)
 
 
-def _process_began() -> float:
+def _process_began(pid: int) -> float | None:
+    """When a process of this machine began, in UNIX seconds; None where there is none of that number, or a dead one."""
     import psutil
 
-    return float(psutil.Process().create_time())
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+    except psutil.Error:
+        return None
 
 
 def _peak_mb() -> float:
@@ -252,16 +257,6 @@ def _gpu_busy() -> float | None:
         return float(told.split()[0]) / 100
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
-
-
-def _signalled(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def last(grid: "Grid", cell: "Cell", phase: Phase) -> Attempt | None:

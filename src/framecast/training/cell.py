@@ -30,15 +30,18 @@ def train(
     stop: Stop,
     device: torch.device,
     asked: Asked,
+    patience: float = 0,
     checkpoint_minutes: float = 5.0,
 ) -> bool:
     """Bring a cell to its finished bundle; False when it already was.
+
+    ``patience`` is how many seconds to wait for another process that trains it.
 
     Raises NotFinished (exit code 75) when stopped in time, UserError for a busy cell, foreign or damaged
     checkpoints, altered data, and losses that are not finite.
     """
     folder, checkpoints = grid.run_folder(cell), Checkpoints(grid.checkpoint_folder(cell), grid.run_key(cell))
-    with lease(checkpoints.folder, cell.name):
+    with lease(checkpoints.folder, cell.name, patience):
         done = (folder / "run.json").exists()
         if not done:
             with attempt("train", cell.name, grid.run_key(cell), str(device), asked) as record:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from framecast.artifacts import read_json, write_json
 from framecast.cluster import slurm
@@ -22,6 +23,7 @@ from framecast.errors import UserError
 
 AFFECTS_NUMBERS = False
 HEARTBEAT_SECONDS = 20
+LOOK_SECONDS = 5  #: between two looks at somebody else's lease
 SILENT_SECONDS = 70  #: three heartbeats and some; who writes none for so long while watched is dead
 STALE_SECONDS = 300
 WORKING = {"", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}  #: "": unknown
@@ -48,18 +50,31 @@ class Holder:
 
 
 @contextmanager
-def lease(folder: Path, cell: str) -> Iterator[None]:
-    """Hold the right to train a cell, or raise UserError naming the job, host and process that hold it."""
+def lease(folder: Path, cell: str, patience: float = 0) -> Iterator[None]:
+    """Hold the right to train a cell, or raise UserError naming the job, host and process that hold it.
+
+    ``patience`` is how many seconds to wait for that one to end: what it leaves need not be done again.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience
     with (folder / "lease.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"cell {cell}: {_written(folder)} is training it; wait for that one or stop it") from None
-        if (who := _written(folder)).is_elsewhere and not _has_gone(folder, who):
-            raise UserError(f"cell {cell}: {who} is training it (heartbeat under {STALE_SECONDS} s old)")
+        while (who := _keeping(folder, lock)) is not None:
+            if time.monotonic() >= deadline:
+                raise UserError(f"cell {cell}: {who} is training it; wait for that one or stop it")
+            time.sleep(min(LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
         with _heartbeat(folder):
             yield
+
+
+def _keeping(folder: Path, lock: IO[str]) -> str | None:
+    """Who keeps us from training, in words; None once the lock is ours."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return str(_written(folder))
+    if (who := _written(folder)).is_elsewhere and not _has_gone(folder, who):
+        return f"{who} (heartbeat under {STALE_SECONDS} s old)"
+    return None
 
 
 def holder(folder: Path) -> Holder | None:
