@@ -31,7 +31,9 @@ __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 BACK_OFF = (2, 4, 8, 16, 32, 60, 60, 60)  #: seconds before each further attempt at a submission
 GONE_SECONDS = 60
 GONE_LOOKS = 3  #: and at least so many queries in a row that were answered without it
-LOOK_SECONDS = 180  #: between two looks at the queue, at most; while nothing ends they become rarer
+HELD = "launch failed requeued held"  #: the reason that squeue gives for a job that Slurm itself has put on hold
+MAX_RELEASES = 5  #: of one job
+LOOK_SECONDS = 60  #: between two looks at the queue, at most; while nothing ends they become rarer
 
 #: What the executor adds where there is no accounting; the state before it is the reason.
 USELESS = " Detailed failure reason unavailable (status command is not 'sacct')."
@@ -77,6 +79,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._patience = float(self.workflow.executor_settings.patience)
         self._tries: dict[Any, int] = {}
         self._missing: dict[str, tuple[int, float]] = {}
+        self._releases: dict[str, int] = {}
         super().__post_init__(test_mode)
         self._fallback_account_arg = ""  # without an account of the site's, Slurm takes the user's own: no guessing
 
@@ -107,8 +110,10 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **more: Any) -> None:
         """Say in one line which job failed and why: a quiet Snakemake would only say that it starts a job again."""
-        if _has_outputs(job_info.job):  # and all of them are whole: an earlier attempt, thought dead, has finished
-            self.logger.warning(f"{_named(job_info.job)}: this attempt failed, an earlier one has finished")
+        if _has_outputs(
+            job_info.job
+        ):  # whole, since the manifest comes last: it was hit in its last second, or by another's end
+            self.logger.warning(f"{_named(job_info.job)}: its job ended badly, and its outputs are whole")
             self.report_job_success(job_info)
             return
         told = " ".join((msg or "failed").split()).replace(USELESS, "")
@@ -135,13 +140,22 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                 self.report_job_error(job_info, msg=told, aux_logs=[str(job_info.aux["slurm_logfile"])])
 
     def _known(self) -> set[str] | None:
-        """Every job of this run that the controller remembers, with its array's id; None where it does not answer."""
-        ask = ["squeue", "--noheader", "--states=all", "--format=%i|%F", f"--name={self.run_uuid}"]
+        """Every job of this run that the controller remembers, with its array's id; None where it does not answer.
+
+        One that Slurm has put on hold, after a launch that failed, is released: nobody else would.
+        """
+        ask = ["squeue", "--noheader", "--states=all", "--format=%i|%F|%r", f"--name={self.run_uuid}"]
         try:
             told = subprocess.run(ask, capture_output=True, text=True, timeout=60, check=True).stdout
         except (OSError, subprocess.SubprocessError):
             return None
-        return {name for line in told.split() for name in line.split("|")}
+        rows = [line.split("|") for line in told.splitlines()]
+        for name, _, reason in rows:
+            if reason == HELD and self._releases.get(name, 0) < MAX_RELEASES:
+                self._releases[name] = self._releases.get(name, 0) + 1
+                self.logger.warning(f"Slurm job {name}: {reason}; released")
+                subprocess.run(["scontrol", "release", name], capture_output=True, timeout=60, check=False)
+        return {name for row in rows for name in row[:2]}
 
     def _gone(self, job_id: str, known: set[str]) -> bool:
         if job_id in known or job_id.split("_")[0] in known:

@@ -242,7 +242,7 @@ def test_the_driver_alone_killed_its_training_goes_on_and_is_waited_for(
     refusal = one_line(pulled(*RESUME, check=False))
     assert f"(framecast train {held}" in refusal
     assert refusal.endswith("wait with `framecast resume --wait`, or end them first")
-    again = pulled("snakemake", "--nolock", check=False)
+    again = pulled("snakemake", check=False)
     assert again.returncode
     assert "framecast: a driver was killed here, and still alive: process" in again.stderr
     assert "`framecast resume --wait`" in again.stderr
@@ -317,7 +317,7 @@ def test_a_second_driver_stops_at_once_and_the_first_ends_well(
     running = start(pulled, *first)
     until(lambda: gate.holds(CONVLSTM), "a cell in training")
 
-    second = pulled("snakemake", "--nolock", check=False)
+    second = pulled("snakemake", check=False)
     assert second.returncode
     assert "framecast: this grid is already being run here, by process" in second.stderr
     assert f"({' '.join(first)})" in second.stderr
@@ -339,7 +339,7 @@ def test_a_second_driver_stops_at_once_and_the_first_ends_well(
 def test_one_of_two_at_the_same_instant_goes_on(pulled: Clone, start: Start, gate: Gate) -> None:
     without(pulled, CONVLSTM)
     gate.close()
-    both = [start(pulled, "snakemake", "--nolock") for _ in range(2)]
+    both = [start(pulled, "snakemake") for _ in range(2)]
     codes = sorted(one.process.wait(timeout=120) for one in both)
     assert codes == [0, 1], [one.printed() for one in both]
     assert sum("already being run here" in one.printed() for one in both) == 1

@@ -43,6 +43,8 @@ if workflow.config_settings.config:
 try:
     study = Grid(params.load())
     cluster = site.load()
+    if workflow.is_main_process:
+        driver.refuse_a_second(sys.argv)
 except UserError as error:
     sys.exit(f"framecast: {error}")
 
