@@ -26,13 +26,13 @@ demo: $(VENV)/installed  ## the laptop-scale study, from nothing to reports/repo
 	@echo "The report: $(CURDIR)/reports/report.html"
 
 test: $(VENV)/installed  ## everything that is claimed (15 minutes on 2 cores)
-	@pytest
+	@pytest -n 2 --dist loadfile
 
 test-fast: $(VENV)/installed  ## without the slow tests
-	@pytest -m "not slow"
+	@pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/installed  ## only the slow tests: real engines, kills, training
-	@pytest -m slow
+	@pytest -n 2 --dist loadfile -m slow
 
 test-slurm: $(VENV)/installed  ## only the tests on a private one-machine Slurm
 	@pytest -m slurm

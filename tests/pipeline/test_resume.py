@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -342,7 +343,10 @@ def test_one_of_two_at_the_same_instant_goes_on(pulled: Clone, start: Start, gat
     both = [start(pulled, "snakemake") for _ in range(2)]
     codes = sorted(one.process.wait(timeout=120) for one in both)
     assert codes == [0, 1], [one.printed() for one in both]
-    assert sum("already being run here" in one.printed() for one in both) == 1
+    refused = re.compile(
+        "already being run here|Directory cannot be locked"
+    )  # ours, or Snakemake's in the same instant
+    assert sum(bool(refused.search(one.printed())) for one in both) == 1
     assert attempts(pulled.folder) == {CONVLSTM: ["done"]}
 
 

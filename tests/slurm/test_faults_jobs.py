@@ -66,8 +66,9 @@ class Dawdler(Seq2SeqLSTM):
             seed = Path(sys.argv[2]).name
             if (Path("dawdle") / seed).exists():
                 time.sleep(0.5)
-            if (told := Path("hoard") / seed).exists() and len(self.hoard) < 10:
-                self.hoard.append(bytes([1]) * (int(told.read_text()) * 10**5))
+            if (told := Path("hoard") / seed).exists() and len(self.hoard) < 20:
+                self.hoard.append(bytes([1]) * (int(told.read_text()) * 10**5 if len(self.hoard) < 10 else 0))
+                time.sleep(0.3)  # Slurm looks once a second
         return super().forward(*arguments)
 '''
 SEVERAL = (

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from framecast.artifacts import read_json, write_json
 from framecast.cluster import slurm
@@ -37,6 +37,7 @@ LOCKS = Path(".snakemake/locks")
 RWLOCK = Path(".dvc/tmp/rwlock")
 WRITING = {"fetch", "prepare", "train", "evaluate", "tables", "report", "prune"}
 POLL_SECONDS = 5
+MOMENT = 2  #: seconds for which somebody who only looks may hold the lock
 WATCH = "`framecast status --watch` shows how far it is"
 
 #: Options with which Snakemake runs nothing, in full and as the beginnings of families; -n may stand among others.
@@ -89,7 +90,7 @@ def started(command: Sequence[str]) -> None:
     """
     try:
         with contextlib.ExitStack() as stack:
-            _become_the_only_driver(stack)
+            _become_the_only_driver(stack, MOMENT)
             _held.append(stack.pop_all())
     except UserError as error:
         sys.exit(f"framecast: {error}")
@@ -107,10 +108,10 @@ def ended() -> None:
         _held.pop().close()
 
 
-def _become_the_only_driver(stack: contextlib.ExitStack) -> None:
+def _become_the_only_driver(stack: contextlib.ExitStack, seconds: float = 0) -> None:
     """Take this folder's lock, or raise UserError naming who works here."""
     left = _record()
-    if not stack.enter_context(_lock()):
+    if not stack.enter_context(_lock(seconds)):
         raise UserError(f"this grid is already being run here, by {_who(left)}; {WATCH}")
     if left is not None:
         _refuse_after_a_kill(left)
@@ -118,18 +119,25 @@ def _become_the_only_driver(stack: contextlib.ExitStack) -> None:
 
 
 @contextlib.contextmanager
-def _lock() -> Iterator[bool]:
-    """Hold the lock of this folder's driver; false when another holds it."""
+def _lock(seconds: float = 0) -> Iterator[bool]:
+    """Hold the lock of this folder's driver; false when another holds it for longer than these seconds."""
     LOCK.parent.mkdir(exist_ok=True)
     with LOCK.open("a") as lock:
+        yield _taken(lock, time.monotonic() + seconds)
+
+
+def _taken(lock: IO[str], deadline: float) -> bool:
+    while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
-            return
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.1)
         except OSError:  # a file system without such locks: the record has to do
-            pass
-        yield True
+            return True
+        else:
+            return True
 
 
 def _who(record: Record | None) -> str:

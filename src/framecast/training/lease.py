@@ -9,6 +9,7 @@ instead: when it stays silent its writer is dead, and nobody has to wait until i
 import fcntl
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -58,22 +59,26 @@ def lease(folder: Path, cell: str, patience: float = 0) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + patience
     with (folder / "lease.lock").open("w") as lock:
-        while (who := _keeping(folder, lock)) is not None:
+        told = ""
+        while (busy := _busy(folder, lock)) is not None:
             if time.monotonic() >= deadline:
-                raise UserError(f"cell {cell}: {who} is training it; wait for that one or stop it")
+                raise UserError(f"cell {cell}: {busy}; wait for that one or stop it")
+            if busy != told:
+                print(f"framecast: cell {cell}: {busy}; waiting for that one", file=sys.stderr, flush=True)
+                told = busy
             time.sleep(min(LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
         with _heartbeat(folder):
             yield
 
 
-def _keeping(folder: Path, lock: IO[str]) -> str | None:
-    """Who keeps us from training, in words; None once the lock is ours."""
+def _busy(folder: Path, lock: IO[str]) -> str | None:
+    """Who trains the cell instead of us, in words; None once the lock is ours."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return str(_written(folder))
+        return f"{_written(folder)} is training it"
     if (who := _written(folder)).is_elsewhere and not _has_gone(folder, who):
-        return f"{who} (heartbeat under {STALE_SECONDS} s old)"
+        return f"{who} is training it (heartbeat under {STALE_SECONDS} s old)"
     return None
 
 

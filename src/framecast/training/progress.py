@@ -4,12 +4,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 AFFECTS_NUMBERS = False
 INTERVAL_SECONDS = 30
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Told after every step."""
 
