@@ -140,5 +140,5 @@ def _teraflops(site: "Site") -> float:
     return site.teraflops if site.device == "cuda" else CPU_TERAFLOPS * site.cpus
 
 
-def _rounded(memory: float, site: "Site") -> int:
+def _rounded(memory: float | int, site: "Site") -> int:
     return min(site.memory_mb, math.ceil(memory / UNIT_MB) * UNIT_MB)
