@@ -136,7 +136,7 @@ def train(
             stop=stop,
             device=wanted,
             asked=asked,
-            patience=(left or 0) if requeue else 0,
+            patience=(left or 0.0) if requeue else 0.0,
             checkpoint_minutes=checkpoint_minutes,
         ):
             print(f"{cell}: already trained, {study.run_folder(found)}", file=sys.stderr)

@@ -250,7 +250,7 @@ def test_the_driver_alone_killed_its_training_goes_on_and_is_waited_for(
     assert frozen(pulled.folder) == seen
 
     resumed = start(pulled, *RESUME, "--wait")
-    until(lambda: f"waiting for process {training(held)} " in resumed.printed(), "it waits")
+    until(lambda: f"waiting for process {training(pulled, held)} " in resumed.printed(), "it waits")
     gate.open()
     assert "going on with snakemake -j2" in resumed.ends_well()
     assert attempts(pulled.folder) == {done: ["done"], held: ["done"]}
@@ -260,16 +260,17 @@ def test_the_driver_alone_killed_its_training_goes_on_and_is_waited_for(
     pulled.assert_quiet()
 
 
-def training(cell: str) -> int:
-    """The process that trains a cell."""
-    found = [process.pid for process in psutil.process_iter(["cmdline"]) if _trains(process, cell)]
+def training(clone: Clone, cell: str) -> int:
+    """The process that trains a cell there; other tests may train one of the same name somewhere else."""
+    found = [process.pid for process in psutil.process_iter(["cmdline", "cwd"]) if _trains(process, clone, cell)]
     assert len(found) == 1
     return found[0]
 
 
-def _trains(process: psutil.Process, cell: str) -> bool:
+def _trains(process: psutil.Process, clone: Clone, cell: str) -> bool:
     words = process.info["cmdline"] or []
-    return words[1:2] == [str(BIN / "framecast")] and words[2:4] == ["train", cell]
+    here = process.info["cwd"] == str(clone.folder.resolve())
+    return here and words[1:2] == [str(BIN / "framecast")] and words[2:4] == ["train", cell]
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ LOCKS = Path(".snakemake/locks")
 RWLOCK = Path(".dvc/tmp/rwlock")
 WRITING = {"fetch", "prepare", "train", "evaluate", "tables", "report", "prune"}
 POLL_SECONDS = 5
-MOMENT = 2  #: seconds for which somebody who only looks may hold the lock
+MOMENT = 2.0  #: seconds for which somebody who only looks may hold the lock
 WATCH = "`framecast status --watch` shows how far it is"
 
 #: Options with which Snakemake runs nothing, in full and as the beginnings of families; -n may stand among others.
@@ -108,7 +108,7 @@ def ended() -> None:
         _held.pop().close()
 
 
-def _become_the_only_driver(stack: contextlib.ExitStack, seconds: float = 0) -> None:
+def _become_the_only_driver(stack: contextlib.ExitStack, seconds: float = 0.0) -> None:
     """Take this folder's lock, or raise UserError naming who works here."""
     left = _record()
     if not stack.enter_context(_lock(seconds)):
@@ -119,7 +119,7 @@ def _become_the_only_driver(stack: contextlib.ExitStack, seconds: float = 0) -> 
 
 
 @contextlib.contextmanager
-def _lock(seconds: float = 0) -> Iterator[bool]:
+def _lock(seconds: float = 0.0) -> Iterator[bool]:
     """Hold the lock of this folder's driver; false when another holds it for longer than these seconds."""
     LOCK.parent.mkdir(exist_ok=True)
     with LOCK.open("a") as lock:
