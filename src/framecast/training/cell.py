@@ -30,7 +30,7 @@ def train(
     stop: Stop,
     device: torch.device,
     asked: Asked,
-    patience: float = 0.0,
+    patience: float = 0,
     checkpoint_minutes: float = 5.0,
 ) -> bool:
     """Bring a cell to its finished bundle; False when it already was.

@@ -51,7 +51,7 @@ class Holder:
 
 
 @contextmanager
-def lease(folder: Path, cell: str, patience: float = 0.0) -> Iterator[None]:
+def lease(folder: Path, cell: str, patience: float | int = 0) -> Iterator[None]:
     """Hold the right to train a cell, or raise UserError naming the job, host and process that hold it.
 
     ``patience`` is how many seconds to wait for that one to end: what it leaves need not be done again.
