@@ -511,6 +511,7 @@ def test_only_what_writes_counts_as_alive(
             with pytest.raises(UserError, match=rf"alive: process {process.pid} \({named}\);"):
                 driver.resume()
             process.send_signal(signal.SIGSTOP)
+            os.waitpid(process.pid, os.WUNTRACED)  # the signal is sent, and may not have arrived yet
             with pytest.raises(UserError, match=rf"alive: process {process.pid} \({named}, stopped\);"):
                 driver.resume()
             assert driver.RECORD.exists()
