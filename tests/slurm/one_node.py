@@ -392,11 +392,16 @@ class OneNode:
         (self.folder / "run" / f"{name}.pid").unlink(missing_ok=True)
 
     def _kill_jobs(self, node: str = "") -> None:
-        """SIGKILL what runs on a node (default: on all) until nothing is left."""
+        """SIGKILL what runs on a node (default: on all) until nothing is left.
+
+        All of it is stopped first, as a machine stops at once: a slurmstepd that outlives its task by a moment would tell
+        the controller that the job has failed, and a lost machine tells nothing.
+        """
         while found := self.processes(node):
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            for number in (signal.SIGSTOP, signal.SIGKILL):
+                for pid in found:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, number)
             time.sleep(0.05)
 
     def processes(self, node: str = "") -> set[int]:

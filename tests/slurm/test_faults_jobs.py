@@ -326,11 +326,9 @@ def test_lost_machines_and_outranked_jobs_are_queued_again_and_nobody_writes_twi
     assert driver.wait(timeout=200) == 0
     grid("framecast", "efficiency")
     assert grid.endings(second) == ["requeued", "done"]
-    before, after = grid.endings(first)[:2]
-    assert before in ("requeued", "lost")  # a machine that is gone does not always leave Slurm with a word about it
-    assert after == "done"
-    assert "Slurm took job" in grid.attempts(second)[0].reason
+    assert grid.endings(first)[:2] == ["requeued", "done"]
     for seed in (first, second):
+        assert "Slurm took job" in grid.attempts(seed)[0].reason
         assert len({attempt.job for attempt in grid.attempts(seed)[:2]}) == 1
     grid.same_as_calm(first, second)
     grid.one_writer(first, second)
