@@ -394,8 +394,8 @@ class OneNode:
     def _kill_jobs(self, node: str = "") -> None:
         """SIGKILL what runs on a node (default: on all) until nothing is left.
 
-        All of it is stopped first, as a machine stops at once: a slurmstepd that outlives its task by a moment would tell
-        the controller that the job has failed, and a lost machine tells nothing.
+        All of it is stopped first, as a machine stops at once: a slurmstepd that outlives its task by a moment would
+        tell the controller that the job has failed, and a lost machine tells nothing.
         """
         while found := self.processes(node):
             for number in (signal.SIGSTOP, signal.SIGKILL):
