@@ -191,13 +191,9 @@ class Round:
     def _tend(self) -> None:
         """What an administrator does: a node that Slurm has drained after all this is used again."""
         with contextlib.suppress(SlurmError, subprocess.TimeoutExpired):
-            told = self.cluster.run("sinfo", "--noheader", "--Node", "--partition=main", "--format=%N %t")
-            for line in told.splitlines():
-                name, _, state = line.partition(" ")
-                if state.startswith("dr"):
-                    self.study.note(f"{name} is drained, and resumed")
-                    self.cluster.run("scontrol", "update", f"NodeName={name}", "State=RESUME")
-                    self.counts["drained nodes resumed"] += 1
+            for name in self.cluster.resume_drained():
+                self.study.note(f"{name} is drained, and resumed")
+                self.counts["drained nodes resumed"] += 1
             for job in self.study.jobs():
                 now = time.monotonic()
                 if "held" in job.reason and now - self.held.setdefault(job.id, now) > PATIENCE:

@@ -199,6 +199,18 @@ class OneNode:
         usable = ("idle", "mix", "alloc", "comp")
         self._wait(lambda: self._node_states().get(name) in usable, f"{name} does not come up", "slurmctld", name)
 
+    def drain(self, *names: str) -> None:
+        """Let nodes take no new job. On disk when this returns: a controller killed at once still knows of it."""
+        self.run("scontrol", "update", f"NodeName={','.join(names)}", "State=DRAIN", "Reason=drained")
+        time.sleep(SAVE_SECONDS)
+
+    def resume_drained(self) -> list[str]:
+        """Use the drained nodes again; their names. Slurm refuses to resume a node that is not drained."""
+        drained = [name for name, state in self._node_states().items() if state.startswith("dr")]
+        if drained:
+            self.run("scontrol", "update", f"NodeName={','.join(drained)}", "State=RESUME")
+        return drained
+
     def heal(self) -> None:
         """Cancel what waits or runs, and start again every daemon that is gone; if that fails, begin anew."""
         try:

@@ -348,8 +348,7 @@ def test_refused_submissions_and_a_controller_that_dies_cost_no_cell(
         tmp_path, "sbatch", f'{failing}\n[ "$fails" ] && {{ echo "{words}" >&2; exit 1; }}\nexec "$real" "$@"'
     )
     grid.dawdle(*seeds)
-    nodes = f"NodeName={','.join(slurm.nodes)}"
-    slurm.run("scontrol", "update", nodes, "State=DRAIN", "Reason=test")  # what runs already would be found again
+    slurm.drain(*slurm.nodes)  # what runs already would be found again
     driver = grid.study.driver(*PATIENCE, *grid.targets(*seeds), FRAMECAST_CPUS="1", **path)
     until(lambda: grid.study.printed().count("has been submitted") == 4, "four submissions")
     slurm.kill_controller(saved=False)
@@ -357,7 +356,7 @@ def test_refused_submissions_and_a_controller_that_dies_cost_no_cell(
     forgotten = 4 - len(grid.study.jobs())
     assert forgotten
     until(lambda: grid.study.printed().count("has been submitted") == 4 + forgotten, "the forgotten ones again")
-    slurm.run("scontrol", "update", nodes, "State=RESUME")
+    slurm.resume_drained()
     for seed in seeds:
         grid.reach(seed)
     slurm.kill_controller()
