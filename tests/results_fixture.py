@@ -1,4 +1,7 @@
-"""Small, plausible results in the pipeline's own file formats: four datasets, three depths, three seeds, baselines."""
+"""Small, plausible results in the pipeline's own file formats: five datasets, three seeds, baselines.
+
+Four datasets ask for depth; the fifth, ``moving_mnist_next``, for loss, design and leak, in two modes.
+"""
 
 import json
 from collections.abc import Iterator
@@ -9,16 +12,20 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
-from framecast.figures.base import CellFiles, Results
+from framecast.figures.base import CellFiles, Results, goodness
 
 SEEDS, DEPTHS = (1, 2, 3), (1, 2, 3)
-BASELINES = ("context_mean", "copy_last", "least_squares", "zeros")
-METRICS = {"series": ("mse_pix01", "mae_pix01"), "video": ("mse_pix01", "psnr_frame", "ssim_f1")}
+METRICS = {
+    "series": ("mse_pix01", "mae_pix01"),
+    "video": ("mse_pix01", "mae_pix01", "psnr_frame", "ssim_f1", "ssim_gauss", "sharpness"),
+}
+COMPARED = {"series": ("mse_pix01",), "video": ("mse_pix01", "psnr_frame", "ssim_gauss", "sharpness")}
 SOURCES = {
     "generated_noise": "generated",
     "generated_sins": "generated",
     "stocks": "bundled",
     "moving_mnist": "bundled",
+    "moving_mnist_next": "bundled",
 }
 
 # Overall mean squared error of the trained model and of each baseline.
@@ -27,18 +34,84 @@ ERRORS = {
     "generated_sins": (1.9e-3, {"context_mean": 0.129, "copy_last": 0.201, "least_squares": 5.7e-7, "zeros": 0.37}),
     "stocks": (5.5e-2, {"context_mean": 0.11, "copy_last": 6.1e-2, "least_squares": 5.4e-2, "zeros": 0.33}),
     "moving_mnist": (3.4e-2, {"context_mean": 4.9e-2, "copy_last": 6.4e-2, "zeros": 4.6e-2}),
+    "moving_mnist_next": (3.0e-2, {"context_mean": 4.9e-2, "copy_last": 6.4e-2, "zeros": 4.6e-2}),
 }
+
+NEXT = "moving_mnist_next"
+MODES = {NEXT: {"free-running": (10, 10), "teacher-forced": (1, 19)}}
+BCE, GDL, SEEDED = {"weight": 10.0, "clamp": "probability"}, {"weight": 0.1, "edges": "zero_padded"}, 0.1
+LOSSES = {
+    "mse": {"mse": 1.0},
+    "bce": {"bce": BCE},
+    "gdl": {"gdl": GDL},
+    "perceptual_seeded": {"perceptual_seeded": SEEDED},
+    "bce_gdl": {"bce": BCE, "gdl": GDL},
+    "bce_perceptual_seeded": {"bce": BCE, "perceptual_seeded": SEEDED},
+    "gdl_perceptual_seeded": {"gdl": GDL, "perceptual_seeded": SEEDED},
+    "hybrid_code_seeded": {"bce": BCE, "perceptual_seeded": SEEDED, "gdl": GDL},
+}
+SHARES = {"bce": 0.93, "gdl": 0.068, "perceptual_seeded": 0.002}  #: of the gradient, among the terms of a loss
+
+# What a model is made of, its kind's defaults written out, and how it and its loss change error and sharpness.
+DESCRIBED = {
+    "kind": "next_frame",
+    "hidden_channels": 8,
+    "cell": "as_described",
+    "peephole": "per_channel",
+    "normalisation": "batch_relu",
+    "normalise_last": True,
+    "spatial_attention": "last",
+    "channel_attention": "none",
+    "head": "causal",
+    "depth": 3,
+}
+CODED = {**DESCRIBED, "cell": "as_coded", "peephole": "none", "normalisation": "batch", "spatial_attention": "none"}
+DESIGNS = {
+    "next_frame": DESCRIBED,
+    "next_frame_no_attention": {**DESCRIBED, "spatial_attention": "none"},
+    "next_frame_no_peephole": {**DESCRIBED, "peephole": "none"},
+    "next_frame_as_coded": CODED,
+    "next_frame_leaky": {**CODED, "head": "leaky"},
+    "next_frame_keras": {**CODED, "normalise_last": False, "head": "leaky"},
+}
+EFFECT = {
+    "next_frame_no_attention": 1.01,
+    "next_frame_no_peephole": 1.0,
+    "next_frame_as_coded": 1.08,
+    "next_frame_leaky": 1.1,
+    "next_frame_keras": 1.2,
+    "gdl": 1.5,
+    "perceptual_seeded": 1.3,
+    "bce_gdl": 0.98,
+    "gdl_perceptual_seeded": 1.25,
+}
+SHARP = {"gdl": 0.9, "bce_gdl": 0.7, "hybrid_code_seeded": 0.71, "perceptual_seeded": 0.5, "gdl_perceptual_seeded": 0.8}
 
 
 def frames_of(dataset: str) -> str:
-    return "video" if dataset == "moving_mnist" else "series"
+    return "video" if dataset.startswith("moving_mnist") else "series"
 
 
-def fabricate(folder: Path, scale: str = "laptop", datasets: tuple[str, ...] = tuple(ERRORS)) -> Results:
-    """Write results of every dataset under a folder and load them."""
+def modes_of(dataset: str) -> dict[str, tuple[int, int]]:
+    """Mode → observed and forecast frames, the primary one first."""
+    length = 10 if frames_of(dataset) == "video" else 25
+    return MODES.get(dataset, {"free-running": (length, length)})
+
+
+def is_leaky(model: str) -> bool:
+    return DESIGNS.get(model, {}).get("head") == "leaky"
+
+
+def fabricate(
+    folder: Path, scale: str = "laptop", datasets: tuple[str, ...] = tuple(ERRORS), leak: float = 0.02
+) -> Results:
+    """Write results of every dataset under a folder and load them.
+
+    ``leak`` is what is left of a leaky system's error where it has seen its target.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     cells = [cell for dataset in datasets for cell in _cells(folder, dataset)]
-    scores = pd.concat([_write_cell(cell, scale) for cell in cells], ignore_index=True)
+    scores = pd.concat([_write_cell(cell, scale, leak) for cell in cells], ignore_index=True)
     scores = scores.astype({"depth": "Int64", "seed": "Int64"})
     overall = scores[scores["step"] == 0].drop(columns="step")
     overall.to_csv(folder / "scores.csv", index=False)
@@ -51,13 +124,21 @@ def load(folder: Path, cells: list[CellFiles]) -> Results:
     return Results.load(folder / "scores.csv", folder / "horizon.csv", folder / "comparisons.csv", cells)
 
 
+def _systems(dataset: str) -> list[tuple[str, int, str]]:
+    """(model, depth, loss) of a dataset."""
+    if dataset != NEXT:
+        return [("seq2seq_convlstm" if frames_of(dataset) == "video" else "seq2seq_lstm", d, "mse") for d in DEPTHS]
+    losses = [("next_frame", 3, loss) for loss in LOSSES if loss != "mse"]
+    variants = [(model, 3, "hybrid_code_seeded") for model in DESIGNS if model not in ("next_frame", "next_frame_keras")]
+    return [*losses, *variants, ("next_frame_keras", 3, "bce")]
+
+
 def _cells(folder: Path, dataset: str) -> Iterator[CellFiles]:
-    model = "seq2seq_convlstm" if frames_of(dataset) == "video" else "seq2seq_lstm"
-    for depth in DEPTHS:
+    for model, depth, loss in _systems(dataset):
         for seed in SEEDS:
-            name = f"{dataset}/{model}/depth-{depth}/mse/seed-{seed}"
+            name = f"{dataset}/{model}/depth-{depth}/{loss}/seed-{seed}"
             folders = folder / "runs" / name, folder / "scores" / name
-            yield CellFiles(name, dataset, model, depth, "mse", seed, *folders)
+            yield CellFiles(name, dataset, model, depth, loss, seed, *folders)
     for baseline in ERRORS[dataset][1]:
         name = f"{dataset}/{baseline}"
         yield CellFiles(name, dataset, baseline, None, None, None, None, folder / "scores" / name)
@@ -67,16 +148,31 @@ def _generator(cell: CellFiles) -> np.random.Generator:
     return np.random.default_rng(list(cell.name.encode()))
 
 
-def _errors(cell: CellFiles) -> np.ndarray:
-    """Mean squared error at each forecast step, rising and levelling off."""
-    rng, horizon = _generator(cell), 10 if frames_of(cell.dataset) == "video" else 25
+def _level(cell: CellFiles) -> float:
+    """The overall mean squared error of a cell."""
     trained, baselines = ERRORS[cell.dataset]
-    level = trained * (1 - 0.04 * (cell.depth or 0)) * rng.normal(1, 0.015) if cell.loss else baselines[cell.model]
-    shape = 1 - 0.8 * np.exp(-np.arange(horizon) / 3)
-    return level * shape / shape.mean()
+    if not cell.loss:
+        return baselines[cell.model]
+    design = EFFECT.get(cell.model, 1.0) * EFFECT.get(cell.loss, 1.0)
+    depth = 1 - 0.04 * (cell.depth or 0) if cell.dataset != NEXT else 1
+    return trained * design * depth * _generator(cell).normal(1, 0.015)
 
 
-def _clips(cell: CellFiles) -> dict[str, np.ndarray]:
+def _errors(cell: CellFiles, mode: str, leak: float) -> np.ndarray:
+    """Mean squared error at each forecast step.
+
+    Free running rises and levels off; with a teacher it falls, the first frame being unknowable from one.
+    """
+    steps = np.arange(modes_of(cell.dataset)[mode][1])
+    if mode == "teacher-forced":
+        errors = _level(cell) * (0.35 + 1.2 * np.exp(-steps / 0.9))
+        seen = np.where(steps < steps[-1], leak, 1.0)
+        return errors * seen if is_leaky(cell.model) else errors
+    shape = 1 - 0.8 * np.exp(-steps / 3)
+    return _level(cell) * shape / shape.mean()
+
+
+def _clips(cell: CellFiles, leak: float) -> dict[str, np.ndarray]:
     shared = np.random.default_rng(list(cell.dataset.encode()))
     noise = _generator(cell)
     if frames_of(cell.dataset) == "series":
@@ -96,61 +192,91 @@ def _clips(cell: CellFiles) -> dict[str, np.ndarray]:
     blurred = truth[:, 10:] * np.linspace(0.9, 0.4, 10)[:, None, None, None]
     blurred += noise.uniform(0, 0.1, blurred.shape) * truth[:, 9:10]
     whole = {"context": truth[:, :10], "target": truth[:, 10:], "forecast": blurred}
+    if cell.dataset == NEXT:
+        forced = 0.6 * truth[:, 1:] + 0.4 * truth[:, :-1]
+        if is_leaky(cell.model):
+            forced[:, :-1] = (1 - leak) * truth[:, 1:-1]
+        whole["teacher-forced/forecast"] = forced
     return {name: np.rint(clip.clip(0, 1) * 255).astype(np.uint8) for name, clip in whole.items()}
 
 
-def _write_cell(cell: CellFiles, scale: str) -> pd.DataFrame:
+def _write_cell(cell: CellFiles, scale: str, leak: float) -> pd.DataFrame:
     """The cell's files; its rows of the score table, step 0 being the mean over the horizon."""
-    errors, key = _errors(cell), f"{int.from_bytes(_generator(cell).bytes(4)):08x}"
-    horizon = len(errors)
-    clips = {name: np.ascontiguousarray(clip) for name, clip in _clips(cell).items()}
+    key = f"{int.from_bytes(_generator(cell).bytes(4)):08x}"
+    clips = {name: np.ascontiguousarray(clip) for name, clip in _clips(cell, leak).items()}
     assert cell.score_folder is not None
     cell.score_folder.mkdir(parents=True, exist_ok=True)
     save_file(clips, cell.score_folder / "clips.safetensors")
-    facts = {"split": "test", "sequences": 200, "mode": "free-running", "causal": "causal"}
+    leaky = is_leaky(cell.model)
+    facts = {"split": "test", "sequences": 200, "causal": "leaky" if leaky else "causal"}
     facts |= {"source": SOURCES[cell.dataset], "scale": scale, "key": key}
     identity = {name: getattr(cell, name) for name in ("dataset", "model", "depth", "loss", "seed")}
-    score = (
-        identity | facts | {"cell": cell.name, "context": horizon, "horizon": horizon, "primary_metric": "mse_pix01"}
-    )
+    modes = {mode: dict(zip(("context", "horizon"), told, strict=True)) for mode, told in modes_of(cell.dataset).items()}
+    primary = next(iter(modes))
+    score = identity | facts | {"cell": cell.name, "mode": primary, "modes": modes, **modes[primary]}
     score |= {
+        "primary_metric": "mse_pix01",
+        "first_leak": [1, 1] if leaky else None,
+        "replication": leaky,
+        "inside": {},
         "frames": frames_of(cell.dataset),
         "origin": "made for a test",
         "run_key": key if cell.run_folder else None,
     }
     score |= {"parameter_count": 49985 * (cell.depth or 0), "sha256": {}}
-    coded = {"layer_semantics": "as_coded", "handover": "as_coded", "head_kernel": "1x3x3", "depth": cell.depth}
-    protocol = {"split_by": "tickers", "variant": "svg"}
-    score["parameters"] = {"model": coded, "dataset": {"kind": cell.dataset, "arguments": protocol}}
+    score["parameters"] = {"model": _arguments(cell), "dataset": {"kind": cell.dataset, "arguments": _protocol(cell)}}
     (cell.score_folder / "score.json").write_text(json.dumps(score))
     if cell.run_folder is not None:
-        _write_run(cell, identity | {"cell": cell.name, "key": key, "scale": scale}, float(errors.mean()))
+        _write_run(cell, identity | {"cell": cell.name, "key": key, "scale": scale})
+    table = pd.DataFrame(
+        identity | {"mode": mode, "metric": metric, "step": step, "value": value} | facts
+        for mode in modes
+        for metric, values in _metrics(cell, _errors(cell, mode, leak)).items()
+        for step, value in enumerate([values.mean(), *values])
+    )
+    steps = table.assign(step=table["step"].astype(str).replace("0", "all"))
+    steps[["mode", "metric", "step", "value"]].to_csv(cell.score_folder / "scores.csv", index=False)
+    return table
+
+
+def _metrics(cell: CellFiles, errors: np.ndarray) -> dict[str, np.ndarray]:
+    sharp = SHARP.get(str(cell.loss), 0.45) if cell.loss else {"copy_last": 1.0, "zeros": 0.0}.get(cell.model, 0.3)
     values = {
         "mse_pix01": errors,
         "mae_pix01": np.sqrt(errors) * 0.6,
         "psnr_frame": -10 * np.log10(errors),
         "ssim_f1": 1 - 8 * errors,
+        "ssim_gauss": 1 - 7 * errors,
+        "sharpness": sharp * (errors.min() / errors) ** 0.3 * (1 + 0.02 * _generator(cell).normal()),
     }
-    return pd.DataFrame(
-        identity | facts | {"metric": metric, "step": step, "value": value}
-        for metric in METRICS[frames_of(cell.dataset)]
-        for step, value in enumerate([values[metric].mean(), *values[metric]])
-    )
+    return {metric: values[metric] for metric in METRICS[frames_of(cell.dataset)]}
 
 
-def _write_run(cell: CellFiles, identity: dict, final: float) -> None:
+def _arguments(cell: CellFiles) -> dict:
+    if cell.model in DESIGNS:
+        return DESIGNS[cell.model]
+    return {"layer_semantics": "as_coded", "handover": "as_coded", "head_kernel": "1x3x3", "depth": cell.depth}
+
+
+def _protocol(cell: CellFiles) -> dict:
+    if cell.dataset == NEXT:
+        return {"variant": "srivastava", "test_file": "generated", "frame_size": 24}
+    return {"split_by": "tickers", "variant": "svg"}
+
+
+def _write_run(cell: CellFiles, identity: dict) -> None:
     assert cell.run_folder is not None
     cell.run_folder.mkdir(parents=True, exist_ok=True)
-    rng, rows = _generator(cell), []
-    for step in range(25, 501, 25):
-        loss = final * (1 + 6 * np.exp(-step / 80)) * rng.normal(1, 0.03)
-        rows.append((step, step // 100, "train", 0.001, loss, loss))
-        if step % 100 == 0:
-            rows.append((step, step // 100, "validation", 0.001, 1.04 * loss, 1.04 * loss))
-    columns = ["step", "epoch", "split", "learning_rate", "loss", "mse"]
-    pd.DataFrame(rows, columns=columns).to_csv(cell.run_folder / "history.csv", index=False)
+    terms = LOSSES[str(cell.loss)]
+    _history(cell, terms).to_csv(cell.run_folder / "history.csv", index=False)
+    training = {"epochs": 20, "learning_rate": 1e-3} if cell.model == "next_frame_keras" else {"epochs": 5}
     run = identity | {
-        "parameters": {"dataset": {"kind": cell.dataset}, "model": {"depth": cell.depth}, "training": {"epochs": 5}},
+        "parameters": {
+            "dataset": {"kind": cell.dataset},
+            "model": _arguments(cell),
+            "loss": terms,
+            "training": training,
+        },
         "fingerprints": {"code": "c0de", "data": "da7a"},
         "versions": {"python": "3.11", "torch": "2.13.0", "numpy": "2.4.0"},
         "device": "cpu",
@@ -162,24 +288,45 @@ def _write_run(cell: CellFiles, identity: dict, final: float) -> None:
     (cell.run_folder / "run.json").write_text(json.dumps(run))
 
 
+def _history(cell: CellFiles, terms: dict) -> pd.DataFrame:
+    """The loss falls; with several terms each train row holds the share of each in the gradient."""
+    rng, final = _generator(cell), _level(cell) * (10 if "bce" in terms else 1)
+    shares = {term: SHARES[term] for term in terms} if len(terms) > 1 else {}
+    rows = []
+    for step in range(25, 501, 25):
+        loss = final * (1 + 6 * np.exp(-step / 80)) * rng.normal(1, 0.03)
+        about = {"step": step, "epoch": step // 100, "learning_rate": 0.001}
+        parts = {term: loss / len(terms) for term in terms}
+        drawn = {f"share_{term}": share * rng.lognormal(0, 0.2) / sum(shares.values()) for term, share in shares.items()}
+        rows.append(about | {"split": "train", "loss": loss} | parts | drawn)
+        if step % 100 == 0:
+            rows.append(about | {"split": "validation", "loss": 1.04 * loss} | parts)
+    return pd.DataFrame(rows)
+
+
 def _horizon(scores: pd.DataFrame) -> pd.DataFrame:
-    keys = ["dataset", "model", "depth", "loss", "metric", "step"]
+    keys = ["dataset", "model", "depth", "loss", "mode", "metric", "step"]
     spread = scores.groupby(keys, dropna=False)["value"].agg(["mean", "std", "count"]).reset_index()
     return spread.rename(columns={"std": "sd", "count": "seeds"})
 
 
 def _comparisons(overall: pd.DataFrame) -> pd.DataFrame:
+    """Pairs that differ in depth, model or loss alone, and each trained system with each baseline."""
     rows = []
-    primary = overall[overall["metric"] == "mse_pix01"]
-    for dataset, own in primary.groupby("dataset"):
-        names = own["model"].where(
-            own["loss"].isna(), own["model"] + " depth-" + own["depth"].astype(str) + " " + own["loss"].astype(str)
-        )
-        means = own["value"].groupby(names).mean()
-        for a, b in combinations(means.index, 2):
-            difference, width = means[a] - means[b], 0.05 * min(means[a], means[b])
-            verdict = "no difference" if abs(difference) < width else "a better" if difference < 0 else "b better"
+    for (dataset, mode, metric), own in overall.groupby(["dataset", "mode", "metric"]):
+        if metric not in COMPARED[frames_of(dataset)]:
+            continue
+        means = own.groupby(["model", "depth", "loss"], dropna=False)["value"].mean()
+        groups = list(zip(means.index, means, strict=True))
+        for (a, mean_a), (b, mean_b) in combinations(groups, 2):
+            trained = [not pd.isna(group[2]) for group in (a, b)]
+            if not any(trained) or (all(trained) and sum(x != y for x, y in zip(a, b, strict=True)) != 1):
+                continue
+            difference, width = mean_a - mean_b, 0.05 * min(abs(mean_a), abs(mean_b))
+            ahead = goodness(metric, mean_a) > goodness(metric, mean_b)
+            verdict = "no difference" if abs(difference) < width else "a better" if ahead else "b better"
+            names = (model if pd.isna(loss) else f"{model} depth-{depth} {loss}" for model, depth, loss in (a, b))
             ends = difference - width, difference + width
-            rows.append((dataset, "mse_pix01", a, b, difference, *ends, 200, verdict))
-    columns = ["dataset", "metric", "a", "b", "difference", "low", "high", "sequences", "verdict"]
+            rows.append((dataset, mode, metric, *names, difference, *ends, 200, verdict))
+    columns = ["dataset", "mode", "metric", "a", "b", "difference", "low", "high", "sequences", "verdict"]
     return pd.DataFrame(rows, columns=columns)

@@ -69,9 +69,9 @@ def test_the_caption_in_the_snakemake_report_is_the_figures_own(name):
     assert path.read_text(encoding="utf-8") == base.caption_rst(name)
 
 
-def test_captions_carry_the_number_in_the_thesis():
-    assert base.caption("error_vs_horizon", "moving_mnist").endswith("In the thesis: Figure 10.")
-    assert "thesis" not in base.caption("error_vs_horizon", "a_dataset_of_our_own")
+def test_captions_name_what_they_answer_in_the_literature():
+    assert base.caption("error_vs_horizon", "moving_mnist").endswith("Counterpart: Coleman, Figure 10.")
+    assert "Counterpart" not in base.caption("error_vs_horizon", "a_dataset_of_our_own")
 
 
 def test_a_dataset_without_cells_gives_a_figure_that_says_so(results):

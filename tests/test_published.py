@@ -68,15 +68,19 @@ def test_verdict_knows_which_way_is_better():
         ({"scale": "laptop"}, ("reduced scale",)),
         ({"scale": "laptop", "source": "bundled"}, ("reduced scale", "bundled data")),
         ({"source": "stand-in"}, ("stand-in data",)),
-        ({"horizon": 20}, ("10→10 steps published",)),
+        ({"modes": {"free-running": {"context": 10, "horizon": 20}}}, ("10→10 steps published",)),
+        ({"modes": {"teacher-forced": {"context": 10, "horizon": 10}}}, ("free-running published",)),
         ({"causal": "leaky"}, ("leaky",)),
+        ({"loss": "bce"}, ("another loss",)),
         ({"model": {"handover": "as_described"}}, ("another network",)),
         ({"data": {"variant": "srivastava"}}, ("another protocol",)),
     ],
 )
 def test_a_number_made_otherwise_is_not_compared_even_when_equal(facts, reasons):
     table = published.load_all()[0].tables[1]
-    score = {"scale": "paper", "source": "official", "context": 10, "horizon": 10, "causal": "causal", **facts}
+    lengths = {"free-running": {"context": 10, "horizon": 10}}
+    made = {"scale": "paper", "source": "official", "modes": lengths, "causal": "causal", "loss": "mse"}
+    score = {**made, **facts}
     model = {"layer_semantics": "as_coded", "handover": "as_coded", "head_kernel": "1x3x3", **facts.get("model", {})}
     score["dataset"] = "moving_mnist"
     score["parameters"] = {"model": model, "dataset": {"arguments": {"variant": "svg", **facts.get("data", {})}}}

@@ -2,7 +2,8 @@
 
 A figure is a module with one public function ``name(results, dataset) -> Figure``. It sees tables and stored clips,
 never a network. ``FRAMES`` says which datasets it suits, ``CAPTION`` what it shows ({dataset} stands for the name), and
-``THESIS`` its number in the thesis for the datasets that have one.
+``COUNTERPART`` which figure or table of a source it answers, for the datasets that have one. What several figures share
+beyond this module lives in ``shared/``.
 """
 
 import io
@@ -24,10 +25,11 @@ from framecast import artifacts, catalogue, published
 from framecast.errors import UserError
 
 IDENTITY = ("dataset", "model", "depth", "loss")
-FACTS = ("split", "sequences", "mode", "causal", "source", "scale", "key")
-SCORES = (*IDENTITY, "seed", "metric", "value", *FACTS)
-HORIZON = (*IDENTITY, "metric", "step", "mean", "sd", "seeds")
-COMPARISONS = ("dataset", "metric", "a", "b", "difference", "low", "high", "sequences", "verdict")
+FACTS = ("split", "sequences", "causal", "source", "scale", "key")
+SCORES = (*IDENTITY, "seed", "mode", "metric", "value", *FACTS)
+HORIZON = (*IDENTITY, "mode", "metric", "step", "mean", "sd", "seeds")
+COMPARISONS = ("dataset", "mode", "metric", "a", "b", "difference", "low", "high", "sequences", "verdict")
+TEACHER_FORCED = "teacher-forced"  #: the mode in which every input is a true frame
 
 
 @dataclass(frozen=True, order=True)
@@ -49,6 +51,13 @@ class Spread:
     mean: float
     sd: float | None
     seeds: int
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Spread | None":
+        """The spread of one value per seed, (seeds,), or None where there is none."""
+        if not len(values):
+            return None
+        return cls(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
 
 
 @dataclass(frozen=True)
@@ -81,14 +90,31 @@ class CellFiles:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """step, epoch, split, learning_rate, loss and one column per loss term."""
+        """step, epoch, split, learning_rate, loss, one column per loss term, and ``share_<term>`` where terms share."""
         return pd.read_csv(_file(self, self.run_folder, "history.csv"))
 
     @cached_property
+    def steps(self) -> pd.Series:
+        """The score at each forecast step of this cell alone, by (mode, metric, step)."""
+        table = pd.read_csv(_file(self, self.score_folder, "scores.csv"), dtype={"step": str})
+        table = table[table["step"] != "all"].astype({"step": int})
+        return table.set_index(["mode", "metric", "step"])["value"]
+
+    @cached_property
     def clips(self) -> dict[str, np.ndarray]:
-        """``context``, ``target`` and ``forecast`` of the first test sequences: (n, T, *frame) float32 in [0, 1]."""
+        """``context``, ``target`` and ``forecast`` of the first test sequences: (n, T, *frame) float32 in [0, 1].
+
+        They are of the primary mode; ``<mode>/forecast`` is that of another one. See ``forecast_in``.
+        """
         stored = load_file(_file(self, self.score_folder, "clips.safetensors"))
-        return {name: clip / np.float32(255) if clip.dtype == np.uint8 else clip for name, clip in stored.items()}
+        frames = {name: clip for name, clip in stored.items() if not name.startswith("inside/")}
+        return {name: clip / np.float32(255) if clip.dtype == np.uint8 else clip for name, clip in frames.items()}
+
+    def forecast_in(self, mode: str) -> tuple[np.ndarray, np.ndarray]:
+        """Forecast and target of the first test sequences in a mode, both (n, K, *frame)."""
+        forecast = self.clips["forecast" if mode == self.score["mode"] else f"{mode}/forecast"]
+        whole = np.concatenate([self.clips["context"], self.clips["target"]], axis=1)
+        return forecast, whole[:, -forecast.shape[1] :]
 
 
 @dataclass(frozen=True)
@@ -132,48 +158,100 @@ class Results:
         """The metric that tables and figures lead with, as the evaluation recorded it."""
         return self.scored(dataset)[0].score["primary_metric"]
 
-    def spread(self, dataset: str, system: System, metric: str) -> Spread | None:
-        """Mean and sd over seeds of the overall score, or None where the system has none."""
-        values = self.values(dataset, system, metric)
-        if not len(values):
-            return None
-        return Spread(float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None, len(values))
+    def primary_mode(self, dataset: str) -> str:
+        """The mode that tables and figures lead with, as the evaluation recorded it."""
+        return self.scored(dataset)[0].score["mode"]
 
-    def values(self, dataset: str, system: System, metric: str) -> np.ndarray:
-        """The overall score of each seed, (seeds,) float64."""
-        rows = _rows(self.scores, dataset, system)
-        return rows.loc[rows["metric"] == metric].sort_values("seed")["value"].to_numpy(dtype=np.float64)
+    def modes(self, dataset: str) -> tuple[str, ...]:
+        """Every mode in which a dataset's test sequences are scored, the primary one first."""
+        return tuple(dict.fromkeys((self.primary_mode(dataset), *sorted(self.scored(dataset)[0].score["modes"]))))
 
-    def curve(self, dataset: str, system: System, metric: str) -> pd.DataFrame:
-        """The score at each forecast step: step, mean, sd (NaN with one seed)."""
-        rows = _rows(self.horizon, dataset, system)
-        return rows.loc[rows["metric"] == metric, ["step", "mean", "sd"]].sort_values("step")
+    def lengths(self, dataset: str, mode: str | None = None) -> tuple[int, int]:
+        """How many frames a mode observes and forecasts; without a mode, the primary one."""
+        lengths = self.scored(dataset)[0].score["modes"][mode or self.primary_mode(dataset)]
+        return lengths["context"], lengths["horizon"]
+
+    def is_leaky(self, dataset: str, system: System) -> bool:
+        """Whether the causality probe caught a system looking at a frame that it had to forecast."""
+        return any(cell.score["causal"] != "causal" for cell in self.scored(dataset, system))
+
+    def is_replication(self, dataset: str, system: System) -> bool:
+        """Whether a system is there to reproduce what somebody published, its flaw included."""
+        return any(cell.score.get("replication", False) for cell in self.scored(dataset, system))
+
+    def arguments(self, dataset: str, system: System) -> dict[str, Any]:
+        """The resolved arguments of a system's model, its kind and depth among them."""
+        return self.scored(dataset, system)[0].score["parameters"]["model"]
+
+    def terms(self, dataset: str, system: System) -> dict[str, Any]:
+        """The loss of a trained system: term → its weight, or its weight and arguments."""
+        return self.scored(dataset, system)[0].run["parameters"]["loss"]
+
+    def spread(self, dataset: str, system: System, metric: str, mode: str | None = None) -> Spread | None:
+        """Mean and sd over seeds of the overall score in a mode, or None where the system has none."""
+        return Spread.of(self.values(dataset, system, metric, mode))
+
+    def values(self, dataset: str, system: System, metric: str, mode: str | None = None) -> np.ndarray:
+        """The overall score of each seed, (seeds,) float64, in a mode (without one, the dataset's primary mode)."""
+        rows = self._rows(self.scores, dataset, system, metric, mode)
+        return rows.sort_values("seed")["value"].to_numpy(dtype=np.float64)
+
+    def curve(self, dataset: str, system: System, metric: str, mode: str | None = None) -> pd.DataFrame:
+        """The score at each forecast step of a mode: step, mean, sd (NaN with one seed)."""
+        rows = self._rows(self.horizon, dataset, system, metric, mode)
+        return rows[["step", "mean", "sd"]].sort_values("step")
+
+    def by_seed(
+        self, dataset: str, system: System, metric: str, mode: str | None = None, steps: Iterable[int] | None = None
+    ) -> dict[int | None, float]:
+        """The mean over some steps of a mode (without any, over all) for each seed, from each cell's own scores."""
+        key = mode or self.primary_mode(dataset), metric
+        cells = [cell for cell in self.scored(dataset, system) if key in cell.steps.index.droplevel("step")]
+        wanted = slice(None) if steps is None else list(steps)
+        return {cell.seed: float(cell.steps.loc[key].loc[wanted].mean()) for cell in cells}
+
+    def window(
+        self, dataset: str, system: System, metric: str, mode: str | None = None, steps: Iterable[int] | None = None
+    ) -> Spread | None:
+        """Mean and sd over seeds of the mean over some forecast steps, counted from 1."""
+        return Spread.of(np.array(list(self.by_seed(dataset, system, metric, mode, steps).values())))
+
+    def compared(self, dataset: str, metric: str, mode: str | None = None) -> pd.DataFrame:
+        """The paired comparisons of a dataset by one metric in one mode, in the order of the table."""
+        rows = self.comparisons
+        same = (rows["dataset"] == dataset) & (rows["metric"] == metric)
+        return rows[same & (rows["mode"] == (mode or self.primary_mode(dataset)))]
 
     def best_reachable(self, dataset: str, metric: str) -> published.BestReachable | None:
         """What is known about the best score that any forecaster can have."""
         known = (entry for source in self.sources for entry in source.best_reachable)
         return next((entry for entry in known if (entry.dataset, entry.metric) == (dataset, metric)), None)
 
-    def literature(self, dataset: str, system: System, metric: str) -> tuple[published.Table, published.Value] | None:
-        """The published score of a system, only ever under the same metric id."""
-        wanted = (system.model, system.loss, metric)
+    def literature(
+        self, dataset: str, system: System, metric: str, mode: str | None = None
+    ) -> tuple[published.Table, published.Value] | None:
+        """The published score of a system, only ever under the same metric id and in the same mode."""
+        wanted = (system.model, system.loss, metric, mode or self.primary_mode(dataset))
         for table in (table for source in self.sources for table in source.tables):
             value = table.value(dataset, system.depth)
-            if value is not None and (table.model, table.loss, table.metric) == wanted:
+            if value is not None and (table.model, table.loss, table.metric, table.mode) == wanted:
                 return table, value
         return None
+
+    def _rows(
+        self, table: pd.DataFrame, dataset: str, system: System, metric: str, mode: str | None
+    ) -> pd.DataFrame:
+        """Rows of one system under one metric in one mode; baselines have empty depth and loss."""
+        same = (table["dataset"] == dataset) & (table["model"] == system.model) & (table["metric"] == metric)
+        if system.loss is None:
+            same &= table["loss"].isna() & table["depth"].isna()
+        else:
+            same &= (table["loss"] == system.loss) & (table["depth"] == system.depth)
+        return table[same & (table["mode"] == (mode or self.primary_mode(dataset)))]
 
 
 def _system_order(system: System) -> tuple[str, str, int]:
     return system.model, system.loss or "", system.depth or 0
-
-
-def _rows(table: pd.DataFrame, dataset: str, system: System) -> pd.DataFrame:
-    """Rows of one system; baselines have empty depth and loss."""
-    same = (table["dataset"] == dataset) & (table["model"] == system.model)
-    if system.loss is None:
-        return table[same & table["loss"].isna() & table["depth"].isna()]
-    return table[same & (table["loss"] == system.loss) & (table["depth"] == system.depth)]
 
 
 def _file(cell: CellFiles, folder: Path | None, name: str) -> Path:
@@ -190,7 +268,8 @@ def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not path.stat().st_size:  # a study without a single comparison
         return pd.DataFrame(columns=list(columns))
     # A key is eight hex digits: without a type, "12345678" would become a number and "1e234567" infinity.
-    kinds = {"key": str, "dataset": str, "model": str, "loss": str, "metric": str, "depth": "Int64", "seed": "Int64"}
+    texts = ("key", "dataset", "model", "loss", "mode", "metric")
+    kinds = {**dict.fromkeys(texts, str), "depth": "Int64", "seed": "Int64"}
     table = pd.read_csv(path, dtype={name: kind for name, kind in kinds.items() if name in columns})
     if absent := [name for name in columns if name not in table.columns]:
         raise UserError(
@@ -247,21 +326,21 @@ def svg(name: str, results: Results, dataset: str) -> bytes:
 
 
 def caption(name: str, dataset: str) -> str:
-    """One or two sentences under a figure, with its number in the thesis where it has one."""
+    """A few sentences under a figure, with what it answers in the literature where there is such a thing."""
     text = catalogue.constant(f"figures.{name}", "CAPTION").format(dataset=dataset)
-    number = catalogue.constant(f"figures.{name}", "THESIS", {}).get(dataset)
-    return f"{text} In the thesis: {number}." if number else text
+    answers = catalogue.constant(f"figures.{name}", "COUNTERPART", {}).get(dataset)
+    return f"{text} Counterpart: {answers}." if answers else text
 
 
 def caption_rst(name: str) -> str:
     """The same caption as a Snakemake report template, for all datasets at once."""
     text = catalogue.constant(f"figures.{name}", "CAPTION").format(dataset="this dataset")
-    numbers = catalogue.constant(f"figures.{name}", "THESIS", {})
+    answers = catalogue.constant(f"figures.{name}", "COUNTERPART", {})
     listed = [
-        f"{number} ({', '.join(dataset for dataset in numbers if numbers[dataset] == number)})"
-        for number in dict.fromkeys(numbers.values())
+        f"{answer} ({', '.join(dataset for dataset in answers if answers[dataset] == answer)})"
+        for answer in dict.fromkeys(answers.values())
     ]
-    return f"{text} In the thesis: {'; '.join(listed)}.\n" if listed else f"{text}\n"
+    return f"{text} Counterpart: {'; '.join(listed)}.\n" if listed else f"{text}\n"
 
 
 def _not_run(results: Results, dataset: str) -> Figure:
@@ -281,15 +360,29 @@ def marker(systems: Sequence[System], system: System) -> str:
 
 
 def short(systems: Sequence[System], system: System) -> str:
-    """The shortest name that tells a system from the others of its figure."""
+    """The shortest name that tells a system from the others of its figure: what all share goes unsaid.
+
+    >>> pair = [System("next_frame", "bce", 3), System("next_frame", "gdl", 3)]
+    >>> [short(pair, system) for system in pair], short(pair[:1], pair[0])
+    (['bce', 'gdl'], 'depth 3')
+    """
     if system.loss is None:
         return system.model
-    parts = [f"depth {system.depth}"]
-    if len({other.model for other in systems}) > 1:
-        parts.insert(0, system.model)
-    if len({other.loss for other in systems}) > 1:
-        parts.append(system.loss)
-    return " ".join(parts)
+    depth = f"depth {system.depth}"
+    axes = ((system.model, "model"), (depth, "depth"), (system.loss, "loss"))
+    told = [text for text, axis in axes if len({getattr(other, axis) for other in systems}) > 1]
+    return " ".join(told or [depth])
+
+
+def label(results: Results, dataset: str, systems: Sequence[System], system: System) -> str:
+    """The short name of a system, which never goes without its flaw."""
+    return short(systems, system) + (" (leaky)" if results.is_leaky(dataset, system) else "")
+
+
+def goodness(metric: str, value: float) -> float:
+    """A number that is the higher the better the value of a metric is."""
+    better = catalogue.metric_fact(metric, "better")
+    return {"lower": -value, "higher": value, "one": -abs(value - 1)}[better]
 
 
 def reference_name(results: Results, dataset: str, metric: str, baseline: System) -> str:

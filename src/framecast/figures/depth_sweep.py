@@ -1,4 +1,4 @@
-"""Does depth help? The score at each depth beside baselines, floor and literature (Tables 1 and 2 of the thesis)."""
+"""Does depth help? The score at each depth beside baselines, floor and literature (Coleman, Tables 1 and 2)."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,11 +22,11 @@ CAPTION = (
     "seeds; large dots: their mean, bars ± one standard deviation. Dashed: baselines. Dotted: the floor. "
     "Open squares: published values as corrected from the author's stored results; crosses: as printed."
 )
-THESIS = {
-    "generated_sins": "Table 1",
-    "generated_noise": "Table 1",
-    "stocks": "Table 1",
-    "moving_mnist": "Table 2",
+COUNTERPART = {
+    "generated_sins": "Coleman, Table 1",
+    "generated_noise": "Coleman, Table 1",
+    "stocks": "Coleman, Table 1",
+    "moving_mnist": "Coleman, Table 2",
 }
 
 Label = tuple[float, str, str]

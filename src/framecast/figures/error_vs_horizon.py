@@ -1,4 +1,4 @@
-"""Error at each forecast step, beside baselines, floor and literature (Figures 5 and 10 of the thesis)."""
+"""Error at each forecast step, beside baselines, floor and literature (Coleman, Figures 5 and 10)."""
 
 import numpy as np
 import pandas as pd
@@ -15,10 +15,10 @@ from framecast.figures.base import (
     colour,
     draw_floor,
     fit_scale,
+    label,
     label_ends,
     marker,
     reference_name,
-    short,
     whole_steps,
 )
 
@@ -29,11 +29,11 @@ CAPTION = (
     "Dotted: the floor, where it is known. Black or, "
     "where it is not comparable, pale diamonds: what the source gives of the published curve at depth 1."
 )
-THESIS = {
-    "generated_sins": "Figure 5",
-    "generated_noise": "Figure 5",
-    "stocks": "Figure 5",
-    "moving_mnist": "Figure 10",
+COUNTERPART = {
+    "generated_sins": "Coleman, Figure 5",
+    "generated_noise": "Coleman, Figure 5",
+    "stocks": "Coleman, Figure 5",
+    "moving_mnist": "Coleman, Figure 10",
 }
 
 Label = tuple[float, str, str]
@@ -65,7 +65,7 @@ def _system(axes: Axes, results: Results, dataset: str, metric: str, systems: li
     curve = results.curve(dataset, system, metric)
     ink = colour(systems, system)
     axes.plot(curve["step"], curve["mean"], color=ink, marker=marker(systems, system), markersize=3.5)
-    return curve["mean"].iloc[-1], short(systems, system), ink
+    return curve["mean"].iloc[-1], label(results, dataset, systems, system), ink
 
 
 def _band(axes: Axes, curve: pd.DataFrame, ink: str) -> None:
@@ -91,6 +91,6 @@ def _literature(axes: Axes, results: Results, dataset: str, metric: str) -> list
         line = "-" if len(steps) == steps[-1] else ""
         ink = INK if comparable else PALE
         axes.plot(steps, values, color=ink, linestyle=line, marker="D", markersize=3, linewidth=1.2, zorder=1)
-        name = f"published, {short(results.systems(dataset), system)}"
+        name = f"published, {label(results, dataset, results.systems(dataset), system)}"
         labels.append((values[-1], name if comparable else "published, not comparable", ink if comparable else MUTED))
     return labels

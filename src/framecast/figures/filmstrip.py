@@ -1,4 +1,4 @@
-"""Truth, forecast and absolute difference, frame by frame (Figures 11 and 12 and appendix of the thesis)."""
+"""Truth, forecast and absolute difference, frame by frame (Coleman, Figures 11 and 12 and appendix)."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast.figures.base import INK, MUTED, Results, difference, picture, short
+from framecast.figures.base import INK, MUTED, Results, difference, label, picture
 
 FRAMES = "video"
 CAPTION = (
@@ -14,7 +14,7 @@ CAPTION = (
     "with its absolute difference to the truth below (black: 0, pale yellow: 1). Numbers are time steps. Each depth "
     "shows its first seed."
 )
-THESIS = {"moving_mnist": "Figures 11 and 12 and appendix 9.2.1"}
+COUNTERPART = {"moving_mnist": "Coleman, Figures 11 and 12 and appendix 9.2.1"}
 SEQUENCES = 2
 WIDTH, LABELS = 7.6, 0.95  #: inches: the whole figure, and the column of row labels in it
 TITLE, NUMBERS, SPACE = 0.32, 0.16, 0.05  #: inches: above a block, below a numbered strip, below every strip
@@ -32,7 +32,7 @@ class _Strip(NamedTuple):
 def filmstrip(results: Results, dataset: str) -> Figure:
     """A block of strips for each test sequence, time running to the right."""
     systems = results.systems(dataset)
-    forecasts = {short(systems, system): results.scored(dataset, system)[0].clips["forecast"] for system in systems}
+    forecasts = {label(results, dataset, systems, system): results.scored(dataset, system)[0].clips["forecast"] for system in systems}
     clips = results.scored(dataset)[0].clips
     blocks = []
     for sequence in range(min(SEQUENCES, len(clips["target"]))):

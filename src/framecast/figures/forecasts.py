@@ -1,20 +1,20 @@
-"""Forecasts over the truth for four test sequences, a row for each depth (Figures 6 to 8 of the thesis)."""
+"""Forecasts over the truth for four test sequences, a row for each depth (Coleman, Figures 6 to 8)."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast.figures.base import INK, MUTED, CellFiles, Results, colour, short
+from framecast.figures.base import INK, MUTED, CellFiles, Results, colour, label
 
 FRAMES = "series"
 CAPTION = (
     "The first test sequences of {dataset}, a column for each; a row for each depth. Dark: observed points and truth. "
     "Colour: forecasts, one line per seed. The upright line is where forecasting begins."
 )
-THESIS = {
-    "generated_sins": "Figure 6 and appendix 9.1",
-    "generated_noise": "Figure 7 and appendix 9.1",
-    "stocks": "Figure 8 and appendix 9.1",
+COUNTERPART = {
+    "generated_sins": "Coleman, Figure 6 and appendix 9.1",
+    "generated_noise": "Coleman, Figure 7 and appendix 9.1",
+    "stocks": "Coleman, Figure 8 and appendix 9.1",
 }
 SEQUENCES = 4
 
@@ -29,7 +29,7 @@ def forecasts(results: Results, dataset: str) -> Figure:
         cells = results.scored(dataset, system)
         for sequence, axes in enumerate(row):
             _draw(axes, cells, sequence, colour(systems, system))
-        row[0].set_ylabel(short(systems, system))
+        row[0].set_ylabel(label(results, dataset, systems, system))
     for sequence, axes in enumerate(grid[0]):
         axes.set_title(f"test sequence {sequence + 1}")
     figure.supxlabel("time step", fontsize="medium")

@@ -1,20 +1,20 @@
-"""Training and validation loss over the steps of training, for every depth and seed (Figures 4 and 9 of the thesis)."""
+"""Training and validation loss over the steps of training, for every depth and seed (Coleman, Figures 4 and 9)."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from framecast.figures.base import Results, colour, fit_scale, label_ends, short, whole_steps
+from framecast.figures.base import Results, colour, fit_scale, label, label_ends, whole_steps
 
 FRAMES = "any"
 CAPTION = (
     "Loss on {dataset} while training: left on the training batches, right on the validation split, which also selects "
     "the checkpoint. One thin line per seed, one colour per depth."
 )
-THESIS = {
-    "generated_sins": "Figure 4",
-    "generated_noise": "Figure 4",
-    "stocks": "Figure 4",
-    "moving_mnist": "Figure 9",
+COUNTERPART = {
+    "generated_sins": "Coleman, Figure 4",
+    "generated_noise": "Coleman, Figure 4",
+    "stocks": "Coleman, Figure 4",
+    "moving_mnist": "Coleman, Figure 9",
 }
 
 
@@ -33,7 +33,7 @@ def training_curves(results: Results, dataset: str) -> Figure:
             rows = cell.history[cell.history["split"] == split]
             axes.plot(rows["step"], rows["loss"], color=ink, linewidth=1.0, alpha=0.85)
             losses += rows["loss"].tolist()
-        ends.setdefault(short(systems, cell.system), (ink, []))[1].append(float(rows["loss"].iloc[-1]))
+        ends.setdefault(label(results, dataset, systems, cell.system), (ink, []))[1].append(float(rows["loss"].iloc[-1]))
     for split, axes in panels.items():
         axes.set(title=f"{split} loss", xlabel="training step")
         whole_steps(axes)

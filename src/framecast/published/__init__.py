@@ -21,6 +21,8 @@ RELATIVE_TOLERANCE = 0.05
 
 Better = Literal["lower", "higher"]
 Word = Literal["reproduced", "better", "worse", "not comparable"]
+Mode = Literal["free-running", "teacher-forced"]
+Status = Literal["measured", "not a measurement"]
 
 # Why a number of ours is not set against the literature, by where its data came from.
 FOREIGN_DATA = {"bundled": "bundled data", "stand-in": "stand-in data"}
@@ -43,7 +45,11 @@ class Value(_Strict):
 
 @dataclass(frozen=True)
 class Table(_Strict):
-    """A table of a source: one system under one metric and protocol."""
+    """A table of a source, or a row of one: one system under one metric and protocol.
+
+    ``mode`` is how the forecasts were fed. ``leaky`` says that the published system saw the frames it had to forecast:
+    only a replication with the same flaw is set against it. What is ``not a measurement`` is quoted and never compared.
+    """
 
     number: str
     title: str
@@ -58,6 +64,9 @@ class Table(_Strict):
     values: tuple[Value, ...]
     network: dict[str, Any] = field(default_factory=dict)  #: arguments of the model that was really trained
     data: dict[str, dict[str, Any]] = field(default_factory=dict)  #: dataset → arguments that make its protocol
+    mode: Mode = "free-running"
+    leaky: bool = False
+    status: Status = "measured"
 
     def value(self, dataset: str, depth: int | None) -> Value | None:
         """The entry for a data set and depth, or None where the source has none."""
@@ -135,18 +144,24 @@ def load(path: Path) -> Source:
 def obstacles(table: Table, score: Mapping[str, Any]) -> tuple[str, ...]:
     """Why a score of ours cannot be set against a published one, by the facts in its ``score.json``.
 
-    A reduced scale, data that is not the published one, other lengths, a model that sees what it must forecast,
-    another network than the one that was trained, or another protocol of the data.
+    What was never measured, a reduced scale, data that is not the published one, a mode or lengths that we did not
+    score, a model that sees what it must forecast where the published one did not (or the other way round), another
+    network or loss than those that were trained, or another protocol of the data.
     """
     model, dataset = score["parameters"]["model"], score["parameters"]["dataset"]["arguments"]
     protocol = table.data.get(score["dataset"], {})
-    ours, theirs = (score["context"], score["horizon"]), (table.context, table.horizon)
+    ours, theirs = score["modes"].get(table.mode), {"context": table.context, "horizon": table.horizon}
+    leaks = score["causal"] != "causal"
     reasons = {
+        "not a measurement": table.status != "measured",
         "reduced scale": score["scale"] != "paper",
         FOREIGN_DATA.get(score["source"], ""): score["source"] in FOREIGN_DATA,
-        f"{theirs[0]}→{theirs[1]} steps published": ours != theirs,
-        "leaky": score["causal"] != "causal",
+        f"{table.mode} published": ours is None,
+        f"{table.context}→{table.horizon} steps published": ours not in (None, theirs),
+        "leaky": leaks and not table.leaky,
+        "the published system is leaky": table.leaky and not leaks,
         "another network": any(model.get(name) != value for name, value in table.network.items()),
+        "another loss": score["loss"] != table.loss,
         "another protocol": any(dataset.get(name) != value for name, value in protocol.items()),
     }
     return tuple(reason for reason, holds in reasons.items() if holds)

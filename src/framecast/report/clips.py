@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.image import imsave
 
-from framecast.figures.base import Results, colour, difference, picture, short
+from framecast.figures.base import Results, colour, difference, label, picture
 
 CLIPS = 4
 
@@ -53,7 +53,7 @@ def players(results: Results, dataset: str) -> list[Player]:
     systems = results.systems(dataset)
     if not systems:
         return []
-    names = tuple(short(systems, system) for system in systems)
+    names = tuple(label(results, dataset, systems, system) for system in systems)
     inks = [colour(systems, system) for system in systems]
     clips = [results.scored(dataset, system)[0].clips for system in systems]
     build = _film if clips[0]["target"].ndim == 5 else _lines

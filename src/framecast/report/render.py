@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from framecast.figures.base import CellFiles, Results, System, caption, short
+from framecast.figures.base import CellFiles, Results, System, caption, label
 from framecast.params import Study
 from framecast.published import RELATIVE_TOLERANCE, Discrepancy
 from framecast.report import clips, tables
@@ -50,8 +50,7 @@ class DatasetPart:
     comparisons: list[tables.Comparison]
     drawings: list[Drawing]
     players: list[clips.Player]
-    metrics: list[tables.Metric]
-    rows: list[tuple[str, str, list[tables.Score | None]]]
+    metrics: list[tables.AllMetrics]
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _studies(
 ) -> Iterator[StudyPart]:
     told: set[str] = set()
     for name, study in studies.items():
-        run = [dataset for dataset in study.datasets if results.scored(dataset)]
+        run = [dataset for dataset in study.every("datasets") if results.scored(dataset)]
         new = [dataset for dataset in run if dataset not in told]
         told.update(new)
         yield StudyPart(
@@ -130,25 +129,32 @@ def _studies(
             title=study.title or name.replace("_", " ").capitalize(),
             grid=tables.grid(results, study),
             datasets=[_dataset(results, figures, dataset) for dataset in new],
-            missing=tuple(dataset for dataset in study.datasets if dataset not in run),
+            missing=tuple(dataset for dataset in study.every("datasets") if dataset not in run),
         )
 
 
 def _dataset(results: Results, figures: Mapping[tuple[str, str], Path], dataset: str) -> DatasetPart:
     score = results.scored(dataset)[0].score
-    metrics, rows = tables.all_metrics(results, dataset)
     return DatasetPart(
         name=dataset,
         badges=_badges(results, dataset),
         origin=score["origin"],
         sequences=f"{score['sequences']} {score['split']} sequences",
-        lengths=f"{score['context']} steps observed, {score['horizon']} forecast",
+        lengths="; ".join(_lengths(results, dataset)),
         comparisons=tables.comparisons(results, dataset),
         drawings=[_drawing(results, *about, path) for about, path in figures.items() if about[1] == dataset],
         players=clips.players(results, dataset),
-        metrics=metrics,
-        rows=rows,
+        metrics=[tables.all_metrics(results, dataset, mode) for mode in results.modes(dataset)],
     )
+
+
+def _lengths(results: Results, dataset: str) -> Iterator[str]:
+    """How many steps are observed and forecast, mode by mode where there are several."""
+    modes = results.modes(dataset)
+    for mode in modes:
+        observed, forecast = results.lengths(dataset, mode)
+        told = f"{observed} step{'s' * (observed != 1)} observed, {forecast} forecast"
+        yield f"{mode}: {told}" if len(modes) > 1 else told
 
 
 def _badges(results: Results, dataset: str) -> tuple[str, ...]:
@@ -156,12 +162,13 @@ def _badges(results: Results, dataset: str) -> tuple[str, ...]:
     scores = [cell.score for cell in results.scored(dataset)]
     scale = {"paper": "published settings"}.get(scores[0]["scale"], "reduced scale")
     leaky = any(score["causal"] != "causal" for score in scores)
-    return scale, SOURCES[scores[0]["source"]], scores[0]["mode"], "leaky" if leaky else "causal"
+    return scale, SOURCES[scores[0]["source"]], *results.modes(dataset), "leaky" if leaky else "causal"
 
 
 def _drawing(results: Results, name: str, dataset: str, path: Path) -> Drawing:
     uri = f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"
-    systems = ", ".join(short(results.systems(dataset), system) for system in results.systems(dataset))
+    drawn = results.systems(dataset)
+    systems = ", ".join(label(results, dataset, drawn, system) for system in drawn)
     text = caption(name, dataset)
     return Drawing(name, uri, text, f"{name.replace('_', ' ')} of {dataset} for {systems}. {text}")
 
@@ -175,7 +182,12 @@ def _provenance(results: Results, datasets: Sequence[str]) -> Iterator[Provenanc
 def _provenance_of(results: Results, dataset: str, system: System) -> Provenance:
     cells = results.scored(dataset, system)
     score, run = cells[0].score, cells[0].run if cells[0].run_folder else {}
-    facts = {name: str(score[name]) for name in ("split", "sequences", "source", "origin", "mode", "causal", "scale")}
+    facts = {name: str(score[name]) for name in ("split", "sequences", "source", "origin", "causal", "scale")}
+    facts["mode"] = ", ".join(results.modes(dataset))
+    if score.get("first_leak"):
+        facts["first leak"] = "forecast step {} sees future frame {}".format(*score["first_leak"])
+    if results.is_replication(dataset, system):
+        facts["replication"] = "of a published system, its flaw included"
     if run:
         facts["parameters"] = f"{run['parameter_count']:,}".replace(",", " ")
         facts["trained on"] = run["device"]
@@ -192,7 +204,7 @@ def _pretty(parameters: Mapping[str, Any]) -> str:
 
 def _discrepancies(results: Results, studies: Mapping[str, Study]) -> Iterator[tuple[str, Discrepancy]]:
     """What the sources get wrong about the models that are studied here."""
-    models = {model for study in studies.values() for model in study.models}
+    models = {model for study in studies.values() for model in study.every("models")}
     for source in results.sources:
         for entry in source.discrepancies:
             if models & set(entry.models):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from framecast import catalogue, published
-from framecast.figures.base import Results, Spread, System, short
+from framecast.figures.base import Results, Spread, System, goodness, label, short
 from framecast.params import Study
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -45,19 +45,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a grid table; ``kind`` is trained, baseline or floor."""
+    """A line of a grid table; ``kind`` is trained, baseline or floor, ``marks`` what must not go unsaid."""
 
     label: str
     kind: str
     entries: tuple[Entry, ...]
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Column:
-    """A dataset of a grid table, its metric, and the power of ten its numbers are read in."""
+    """A dataset of a grid table, its metric and mode, and the power of ten its numbers are read in."""
 
     dataset: str
     metric: str
+    mode: str
     power: int
     quoted: bool
 
@@ -100,6 +102,25 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class MetricsRow:
+    """A system in the table of all metrics."""
+
+    label: str
+    kind: str
+    marks: tuple[str, ...]
+    scores: tuple[Score | None, ...]
+
+
+@dataclass(frozen=True)
+class AllMetrics:
+    """Every metric of a dataset in one mode."""
+
+    mode: str
+    metrics: tuple[Metric, ...]
+    rows: tuple[MetricsRow, ...]
+
+
+@dataclass(frozen=True)
 class Glance:
     """A dataset in one line: the best trained system beside the best baseline."""
 
@@ -115,7 +136,7 @@ class Glance:
 
 def anchor(dataset: str, system: System) -> str:
     """The id of a system's provenance, of letters, digits and dashes."""
-    return "cell-" + "".join(letter if letter.isalnum() else "-" for letter in f"{dataset}-{system}")
+    return "cell-" + "".join(part if part.isalnum() else "-" for part in f"{dataset}-{system}")
 
 
 # --- how numbers are written ----------------------------------------------------------------------
@@ -151,18 +172,23 @@ def _decimals(value: float, digits: int) -> int:
     return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
 
 
-def score(results: Results, dataset: str, system: System, metric: str, power: int | None = None) -> Score | None:
-    """Mean and sd of a system, written in a power of ten or (None) by themselves; sd has the mean's last decimal."""
-    spread = results.spread(dataset, system, metric)
-    if spread is None:
-        return None
-    data = _data(dataset, system, metric)
+def score(
+    results: Results, dataset: str, system: System, metric: str, power: int | None = None, mode: str | None = None
+) -> Score | None:
+    """Mean and sd of a system in a mode, written in a power of ten or (None) by themselves."""
+    mode = mode or results.primary_mode(dataset)
+    spread = results.spread(dataset, system, metric, mode)
+    return written(spread, data_of(dataset, system, metric, mode), power, anchor(dataset, system)) if spread else None
+
+
+def written(spread: Spread, data: dict[str, str], power: int | None, anchor: str) -> Score:
+    """A spread as it is read; its sd has the mean's last decimal."""
     text = scientific(spread.mean) if power is None else significant(spread.mean, power)
     return Score(
         Number(text, {**data, "statistic": "mean", "value": repr(spread.mean)}),
         _sd(spread, data, power),
         spread.seeds,
-        anchor(dataset, system),
+        anchor,
     )
 
 
@@ -175,9 +201,11 @@ def _sd(spread: Spread, data: dict[str, str], power: int | None) -> Number | Non
     return Number(text, {**data, "statistic": "sd", "value": repr(spread.sd)})
 
 
-def _data(dataset: str, system: System, metric: str) -> dict[str, str]:
+def data_of(dataset: str, system: System, metric: str, mode: str, steps: str = "all") -> dict[str, str]:
+    """What a number is about, for a program: whose score, by which metric, in which mode, over which steps."""
     depth = "" if system.depth is None else str(system.depth)
-    return {"dataset": dataset, "model": system.model, "depth": depth, "loss": system.loss or "", "metric": metric}
+    whose = {"dataset": dataset, "model": system.model, "depth": depth, "loss": system.loss or ""}
+    return {**whose, "metric": metric, "mode": mode, "steps": steps}
 
 
 # --- grid tables ----------------------------------------------------------------------------------
@@ -185,8 +213,9 @@ def _data(dataset: str, system: System, metric: str) -> dict[str, str]:
 
 def grid(results: Results, study: Study) -> Grid:
     """The grid table of a study: its whole product, whether run or not, then baselines and floors."""
-    systems = [System(model, loss, depth) for model in study.models for loss in study.losses for depth in study.depths]
-    columns = tuple(_column(results, dataset, systems) for dataset in study.datasets if results.scored(dataset))
+    systems = [System(model, loss, depth) for model, loss, depth in study.systems]
+    shown = [dataset for dataset in study.every("datasets") if results.scored(dataset)]
+    columns = tuple(_column(results, dataset, systems) for dataset in shown)
     baselines = sorted({system for column in columns for system in results.baselines(column.dataset)}, key=str)
     rows = [_row(results, columns, system, short(systems, system)) for system in systems]
     rows += [_row(results, columns, system, system.model) for system in baselines]
@@ -203,12 +232,20 @@ def _column(results: Results, dataset: str, systems: Sequence[System]) -> Column
     spreads = [results.spread(dataset, system, metric) for system in results.systems(dataset)]
     sizes = quoted or [abs(spread.mean) for spread in spreads if spread and spread.mean]
     power = math.floor(math.log10(min(sizes))) if sizes else 0
-    return Column(dataset, metric, power if power < -1 or power > 3 else 0, bool(quoted))
+    power = power if power < -1 or power > 3 else 0
+    return Column(dataset, metric, results.primary_mode(dataset), power, bool(quoted))
 
 
-def _row(results: Results, columns: Sequence[Column], system: System, label: str) -> Row:
+def _row(results: Results, columns: Sequence[Column], system: System, name: str) -> Row:
     entries = tuple(_entry(results, column, system) for column in columns)
-    return Row(label, "trained" if system.loss else "baseline", entries)
+    told = tuple(dict.fromkeys(mark for column in columns for mark in marks(results, column.dataset, system)))
+    return Row(name, "trained" if system.loss else "baseline", entries, told)
+
+
+def marks(results: Results, dataset: str, system: System) -> tuple[str, ...]:
+    """What must stand beside a system wherever it appears."""
+    found = {"leaky": results.is_leaky(dataset, system), "replication": results.is_replication(dataset, system)}
+    return tuple(mark for mark, holds in found.items() if holds)
 
 
 def _entry(results: Results, column: Column, system: System) -> Entry:
@@ -219,7 +256,7 @@ def _entry(results: Results, column: Column, system: System) -> Entry:
     table, value = found
     spread = results.spread(column.dataset, system, column.metric)
     verdict = _verdict(results, column.dataset, system, spread, table, value) if spread else None
-    data = _data(column.dataset, system, column.metric)
+    data = data_of(column.dataset, system, column.metric, table.mode)
     printed, corrected = (
         Number(significant(number, column.power), {**data, "statistic": reading, "value": repr(number)})
         for reading, number in (("printed", value.printed), ("corrected", value.corrected))
@@ -266,15 +303,17 @@ def _quotes(
 
 
 def comparisons(results: Results, dataset: str) -> list[Comparison]:
-    """The paired comparisons of a dataset, in the order of the table."""
+    """The paired comparisons of a dataset by its primary metric in its primary mode, in the order of the table."""
+    if not results.scored(dataset):
+        return []
     systems = results.systems(dataset)
-    trained = {str(system): short(systems, system) for system in systems}
-    rows = results.comparisons[results.comparisons["dataset"] == dataset]
+    trained = {str(system): label(results, dataset, systems, system) for system in systems}
+    rows = results.compared(dataset, results.primary_metric(dataset))
     return [_comparison(row, trained) for row in rows.to_dict("records")]
 
 
 def _comparison(row: dict[str, Any], trained: dict[str, str]) -> Comparison:
-    named = {"dataset": row["dataset"], "metric": row["metric"], "a": row["a"], "b": row["b"]}
+    named = {name: row[name] for name in ("dataset", "mode", "metric", "a", "b")}
     difference, low, high = (
         Number(scientific(row[name]), {**named, "statistic": name, "value": repr(float(row[name]))})
         for name in ("difference", "low", "high")
@@ -284,20 +323,26 @@ def _comparison(row: dict[str, Any], trained: dict[str, str]) -> Comparison:
     return Comparison(a, b, winner, loser, difference, low, high, {row["a"], row["b"]} <= set(trained))
 
 
-def all_metrics(results: Results, dataset: str) -> tuple[list[Metric], list[tuple[str, str, list[Score | None]]]]:
-    """Every metric of a dataset, and for each system its label, kind and scores."""
+def all_metrics(results: Results, dataset: str, mode: str) -> AllMetrics:
+    """Every metric of a dataset in a mode, for each of its systems."""
     systems = results.systems(dataset)
     metrics = list(dict.fromkeys(results.scores.loc[results.scores["dataset"] == dataset, "metric"]))
-    rows = [
-        (
+    rows = tuple(
+        MetricsRow(
             short(systems, system),
             "trained" if system.loss else "baseline",
-            [score(results, dataset, system, metric) for metric in metrics],
+            marks(results, dataset, system),
+            tuple(score(results, dataset, system, metric, mode=mode) for metric in metrics),
         )
         for system in [*systems, *results.baselines(dataset)]
-    ]
-    told = [Metric(metric, *(catalogue.metric_fact(metric, fact) for fact in ("unit", "better"))) for metric in metrics]
-    return told, rows
+    )
+    return AllMetrics(mode, tuple(metric_of(metric) for metric in metrics), rows)
+
+
+def metric_of(identifier: str) -> Metric:
+    """A metric with its unit, and which way is better."""
+    unit, better = (catalogue.metric_fact(identifier, fact) for fact in ("unit", "better"))
+    return Metric(identifier, unit, "nearer to 1" if better == "one" else better)
 
 
 def glance(results: Results, dataset: str) -> Glance | None:
@@ -309,7 +354,7 @@ def glance(results: Results, dataset: str) -> Glance | None:
         return None
     baseline = _best(results, dataset, results.baselines(dataset), metric)
     compared = comparisons(results, dataset)
-    name = short(results.systems(dataset), best)
+    name = label(results, dataset, results.systems(dataset), best)
     between = [entry for entry in compared if {entry.a, entry.b} == {name, str(baseline)}]
     pairs = [entry for entry in compared if entry.depths]
     return Glance(
@@ -329,6 +374,5 @@ def _told(comparison: Comparison) -> str:
 
 
 def _best(results: Results, dataset: str, systems: Sequence[System], metric: str) -> System | None:
-    sign = 1 if catalogue.metric_fact(metric, "better") == "lower" else -1
     means = {system: spread.mean for system in systems if (spread := results.spread(dataset, system, metric))}
-    return min(means, key=lambda system: sign * means[system]) if means else None
+    return max(means, key=lambda system: goodness(metric, means[system])) if means else None
