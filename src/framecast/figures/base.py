@@ -98,7 +98,7 @@ class CellFiles:
         """The score at each forecast step of this cell alone, by (mode, metric, step)."""
         table = pd.read_csv(_file(self, self.score_folder, "scores.csv"), dtype={"step": str})
         table = table[table["step"] != "all"].astype({"step": int})
-        return table.set_index(["mode", "metric", "step"])["value"]
+        return table.set_index(["mode", "metric", "step"])["value"].sort_index()
 
     @cached_property
     def clips(self) -> dict[str, np.ndarray]:
@@ -281,8 +281,8 @@ def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 # --- drawing --------------------------------------------------------------------------------------
 
 # Okabe and Ito's colours, in the order in which they stay apart for colour-blind readers and in print.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8a6d3b")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 INK, MUTED, PALE, FAINT = "#1c1f24", "#6b7280", "#aab1bd", "#d5d9e0"
 LOG_RANGE = 20  #: values further apart than this factor are drawn on a logarithmic axis
 
@@ -344,8 +344,13 @@ def caption_rst(name: str) -> str:
 
 
 def _not_run(results: Results, dataset: str) -> Figure:
+    return not_measured(f"No cell of {dataset} has been run.")
+
+
+def not_measured(why: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
     figure = Figure(figsize=(7.2, 1.2))
-    figure.text(0.5, 0.5, f"No cell of {dataset} has been run.", ha="center", va="center", color=MUTED)
+    figure.text(0.5, 0.5, why, ha="center", va="center", color=MUTED)
     return figure
 
 

@@ -1,5 +1,7 @@
 """Error at each forecast step, beside baselines, floor and literature (Coleman, Figures 5 and 10)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,10 +23,11 @@ from framecast.figures.base import (
     reference_name,
     whole_steps,
 )
+from framecast.figures.shared.choice import panels
 
 FRAMES = "any"
 CAPTION = (
-    "Error on the test split of {dataset} at each forecast step. Solid with markers: mean over seeds, the band is ± "
+    "Error on the test split of {dataset} at each forecast step, in the leading mode. Solid with markers: mean over seeds, the band is ± "
     "one standard deviation (times or divided by 1 + sd / mean where the axis is logarithmic). Dashed: baselines. "
     "Dotted: the floor, where it is known. Black or, "
     "where it is not comparable, pale diamonds: what the source gives of the published curve at depth 1."
@@ -40,12 +43,18 @@ Label = tuple[float, str, str]
 
 
 def error_vs_horizon(results: Results, dataset: str) -> Figure:
-    """One curve per system over the steps 1…K of the forecast."""
+    """One curve per system over the steps 1…K of the forecast; where they are many, losses and models apart."""
+    rows = panels(results, dataset)
+    figure = Figure(figsize=(7.6, 4.2 if len(rows) == 1 else 3.6 * len(rows)), layout="constrained")
+    for panel, axes in zip(rows, figure.subplots(len(rows), 1, squeeze=False)[:, 0], strict=True):
+        _panel(axes, results, dataset, panel.systems)
+        axes.set_title(panel.title)
+    return figure
+
+
+def _panel(axes: Axes, results: Results, dataset: str, systems: Sequence[System]) -> None:
     metric = results.primary_metric(dataset)
-    systems = results.systems(dataset)
-    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
-    axes = figure.subplots()
-    labels = _literature(axes, results, dataset, metric)
+    labels = _literature(axes, results, dataset, metric, systems)
     for baseline in results.baselines(dataset):
         curve = results.curve(dataset, baseline, metric)
         axes.plot(curve["step"], curve["mean"], color=MUTED, linestyle=(0, (4, 2)), linewidth=1.1)
@@ -57,11 +66,12 @@ def error_vs_horizon(results: Results, dataset: str) -> Figure:
     labels += draw_floor(axes, results, dataset, metric)
     axes.set(xlabel="forecast step", ylabel=catalogue.metric_fact(metric, "unit"))
     whole_steps(axes)
-    label_ends(axes, labels)
-    return figure
+    label_ends(axes, labels, gap=0.062 if len(axes.figure.axes) == 1 else 0.072)
 
 
-def _system(axes: Axes, results: Results, dataset: str, metric: str, systems: list[System], system: System) -> Label:
+def _system(
+    axes: Axes, results: Results, dataset: str, metric: str, systems: Sequence[System], system: System
+) -> Label:
     curve = results.curve(dataset, system, metric)
     ink = colour(systems, system)
     axes.plot(curve["step"], curve["mean"], color=ink, marker=marker(systems, system), markersize=3.5)
@@ -77,10 +87,12 @@ def _band(axes: Axes, curve: pd.DataFrame, ink: str) -> None:
     axes.fill_between(curve["step"], low, high, color=ink, alpha=0.18, linewidth=0)
 
 
-def _literature(axes: Axes, results: Results, dataset: str, metric: str) -> list[Label]:
+def _literature(
+    axes: Axes, results: Results, dataset: str, metric: str, systems: Sequence[System]
+) -> list[Label]:
     """Published curves of the systems drawn; where the verdict could only be "not comparable", the label says so."""
     labels = []
-    for system in results.systems(dataset):
+    for system in systems:
         found = results.literature(dataset, system, metric)
         score = results.scored(dataset, system)[0].score
         if found is None or not found[1].curve or found[0].horizon != score["horizon"]:
@@ -91,6 +103,6 @@ def _literature(axes: Axes, results: Results, dataset: str, metric: str) -> list
         line = "-" if len(steps) == steps[-1] else ""
         ink = INK if comparable else PALE
         axes.plot(steps, values, color=ink, linestyle=line, marker="D", markersize=3, linewidth=1.2, zorder=1)
-        name = f"published, {label(results, dataset, results.systems(dataset), system)}"
+        name = f"published, {label(results, dataset, systems, system)}"
         labels.append((values[-1], name if comparable else "published, not comparable", ink if comparable else MUTED))
     return labels

@@ -7,16 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from framecast.figures.base import INK, MUTED, Results, difference, label, picture
+from framecast.figures.shared.choice import featured
 
 FRAMES = "video"
 CAPTION = (
-    "Two test sequences of {dataset}: the observed frames, their true continuation, and for each depth the forecast "
-    "with its absolute difference to the truth below (black: 0, pale yellow: 1). Numbers are time steps. Each depth "
-    "shows its first seed."
+    "One or two test sequences of {dataset}: the observed frames, their true continuation, and for each system the forecast "
+    "with its absolute difference to the truth below (black: 0, pale yellow: 1). Numbers are time steps. Each system "
+    "shows its first seed; of more than six systems, one of each model is shown, with the loss that most of them share."
 )
 COUNTERPART = {"moving_mnist": "Coleman, Figures 11 and 12 and appendix 9.2.1"}
-SEQUENCES = 2
-WIDTH, LABELS = 7.6, 0.95  #: inches: the whole figure, and the column of row labels in it
+SEQUENCES, TALL = 2, 4  #: test sequences; of more systems than TALL, one sequence is enough
+WIDTH, LABELS, LONG = 7.6, 0.95, 1.55  #: inches: the whole figure, and in it the column of short or long row labels
 TITLE, NUMBERS, SPACE = 0.32, 0.16, 0.05  #: inches: above a block, below a numbered strip, below every strip
 GUTTER = 1 / 16  #: white space between frames, as a fraction of their width
 
@@ -31,11 +32,11 @@ class _Strip(NamedTuple):
 
 def filmstrip(results: Results, dataset: str) -> Figure:
     """A block of strips for each test sequence, time running to the right."""
-    systems = results.systems(dataset)
+    systems = featured(results, dataset)
     forecasts = {label(results, dataset, systems, system): results.scored(dataset, system)[0].clips["forecast"] for system in systems}
     clips = results.scored(dataset)[0].clips
     blocks = []
-    for sequence in range(min(SEQUENCES, len(clips["target"]))):
+    for sequence in range(min(SEQUENCES if len(systems) <= TALL else 1, len(clips["target"]))):
         chosen = {name: forecast[sequence] for name, forecast in forecasts.items()}
         blocks.append(_strips(clips["context"][sequence], clips["target"][sequence], chosen))
     return _stack(blocks)
@@ -52,8 +53,9 @@ def _strips(context: np.ndarray, target: np.ndarray, forecasts: dict[str, np.nda
 def _stack(blocks: list[list[_Strip]]) -> Figure:
     """Lay the strips out from the top down, all frames of one size."""
     columns = max(len(strip.frames) for strip in blocks[0])
+    labels = LONG if any(_is_long(strip.label) for strip in blocks[0]) else LABELS
     _, height, width, _ = blocks[0][0].frames.shape
-    row = (WIDTH - LABELS) / columns / (1 + GUTTER) * height / width  # inches
+    row = (WIDTH - labels) / columns / (1 + GUTTER) * height / width  # inches
     below = [[SPACE + NUMBERS * bool(strip.first) for strip in block] for block in blocks]
     total = sum(TITLE + sum(row + space for space in spaces) for spaces in below)
     figure = Figure(figsize=(WIDTH, total))
@@ -62,10 +64,14 @@ def _stack(blocks: list[list[_Strip]]) -> Figure:
         figure.text(0.01, (top - 0.18) / total, f"test sequence {number}", fontweight="bold")
         top -= TITLE
         for strip, space in zip(block, spaces, strict=True):
-            box = (LABELS / WIDTH, (top - row) / total, 1 - LABELS / WIDTH, row / total)
+            box = (labels / WIDTH, (top - row) / total, 1 - labels / WIDTH, row / total)
             _draw(figure.add_axes(box), strip, columns)
             top -= row + space
     return figure
+
+
+def _is_long(label: str) -> bool:
+    return len(label) > len("|difference|")
 
 
 def _draw(axes: Axes, strip: _Strip, columns: int) -> None:
@@ -77,7 +83,8 @@ def _draw(axes: Axes, strip: _Strip, columns: int) -> None:
     axes.imshow(np.rint(row * 255).astype(np.uint8), interpolation="none", aspect="auto")
     axes.set_xlim(-0.5, columns * (width + gutter) - 0.5)
     ink = MUTED if strip.label == "|difference|" else INK
-    axes.set_ylabel(strip.label, rotation=0, ha="right", va="center", color=ink)
+    text, size = (strip.label.replace(" ", "\n"), 7) if _is_long(strip.label) else (strip.label, 9)
+    axes.set_ylabel(text, rotation=0, ha="right", va="center", color=ink, fontsize=size)
     centres = [step * (width + gutter) + width / 2 for step in range(steps)] if strip.first else []
     axes.set_xticks(centres, [str(strip.first + step) for step in range(len(centres))], fontsize=7)
     axes.set_yticks([])
