@@ -129,7 +129,9 @@ def _systems(dataset: str) -> list[tuple[str, int, str]]:
     if dataset != NEXT:
         return [("seq2seq_convlstm" if frames_of(dataset) == "video" else "seq2seq_lstm", d, "mse") for d in DEPTHS]
     losses = [("next_frame", 3, loss) for loss in LOSSES if loss != "mse"]
-    variants = [(model, 3, "hybrid_code_seeded") for model in DESIGNS if model not in ("next_frame", "next_frame_keras")]
+    variants = [
+        (model, 3, "hybrid_code_seeded") for model in DESIGNS if model not in ("next_frame", "next_frame_keras")
+    ]
     return [*losses, *variants, ("next_frame_keras", 3, "bce")]
 
 
@@ -166,7 +168,7 @@ def _errors(cell: CellFiles, mode: str, leak: float) -> np.ndarray:
     steps = np.arange(modes_of(cell.dataset)[mode][1])
     if mode == "teacher-forced":
         errors = _level(cell) * (0.35 + 1.2 * np.exp(-steps / 0.9))
-        seen = np.where(steps < steps[-1], leak, 1.0)
+        seen = np.where(steps < steps[-1], leak * _generator(cell).lognormal(0, 0.05), 1.0)
         return errors * seen if is_leaky(cell.model) else errors
     shape = 1 - 0.8 * np.exp(-steps / 3)
     return _level(cell) * shape / shape.mean()
@@ -211,7 +213,9 @@ def _write_cell(cell: CellFiles, scale: str, leak: float) -> pd.DataFrame:
     facts = {"split": "test", "sequences": 200, "causal": "leaky" if leaky else "causal"}
     facts |= {"source": SOURCES[cell.dataset], "scale": scale, "key": key}
     identity = {name: getattr(cell, name) for name in ("dataset", "model", "depth", "loss", "seed")}
-    modes = {mode: dict(zip(("context", "horizon"), told, strict=True)) for mode, told in modes_of(cell.dataset).items()}
+    modes = {
+        mode: dict(zip(("context", "horizon"), told, strict=True)) for mode, told in modes_of(cell.dataset).items()
+    }
     primary = next(iter(modes))
     score = identity | facts | {"cell": cell.name, "mode": primary, "modes": modes, **modes[primary]}
     score |= {
@@ -297,7 +301,8 @@ def _history(cell: CellFiles, terms: dict) -> pd.DataFrame:
         loss = final * (1 + 6 * np.exp(-step / 80)) * rng.normal(1, 0.03)
         about = {"step": step, "epoch": step // 100, "learning_rate": 0.001}
         parts = {term: loss / len(terms) for term in terms}
-        drawn = {f"share_{term}": share * rng.lognormal(0, 0.2) / sum(shares.values()) for term, share in shares.items()}
+        drawn = {f"share_{term}": share * rng.lognormal(0, 0.2) for term, share in shares.items()}
+        drawn = {name: share / sum(drawn.values()) for name, share in drawn.items()}
         rows.append(about | {"split": "train", "loss": loss} | parts | drawn)
         if step % 100 == 0:
             rows.append(about | {"split": "validation", "loss": 1.04 * loss} | parts)

@@ -238,9 +238,7 @@ class Results:
                 return table, value
         return None
 
-    def _rows(
-        self, table: pd.DataFrame, dataset: str, system: System, metric: str, mode: str | None
-    ) -> pd.DataFrame:
+    def _rows(self, table: pd.DataFrame, dataset: str, system: System, metric: str, mode: str | None) -> pd.DataFrame:
         """Rows of one system under one metric in one mode; baselines have empty depth and loss."""
         same = (table["dataset"] == dataset) & (table["model"] == system.model) & (table["metric"] == metric)
         if system.loss is None:

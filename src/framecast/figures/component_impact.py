@@ -1,4 +1,4 @@
-"""What each component does to each compared metric: paired differences with their intervals (Kartal, draft slides, 8)."""
+"""What each component does to each compared metric: paired differences with intervals (Kartal, draft slides, 8)."""
 
 from itertools import groupby
 
@@ -12,10 +12,10 @@ from framecast.figures.shared import components
 
 FRAMES = "any"
 CAPTION = (
-    "What a change does on {dataset}: the system after it minus the one before it, paired over the test sequences, with "
-    "the 95 % interval. Blue: better, orange: worse, grey: no difference, the interval includes zero. Filled: the leading "
-    "mode, open: another one. Of twenty changes without any effect, one is expected to look like one. With a teacher, the "
-    "gain of a leaky system is its leak."
+    "What a change does on {dataset}: the system after it minus the one before it, paired over the test sequences, "
+    "with the 95 % interval. Blue: better, orange: worse, grey: no difference, the interval includes zero. Filled: the "
+    "leading mode, open: another one. Of twenty changes without any effect, one is expected to look like one. With a "
+    "teacher, the gain of a leaky system is its leak."
 )
 COUNTERPART = {"moving_mnist_next": "Kartal, draft slides, slide 8, and final slides, slide 8"}
 INKS = {"better": "#0072b2", "worse": "#d55e00", "no difference": MUTED}

@@ -13,9 +13,9 @@ from framecast.figures.shared.choice import featured
 FRAMES = "video"
 CAPTION = (
     "The first test sequence of {dataset} at five outputs (output i forecasts frame i + 1), with a teacher and running "
-    "freely. Above: truth; then the replications of published systems, then ours, the first seed of each, with the PSNR "
-    "of this very frame in dB. A leaky system has its target before it at every teacher-forced output but the last: "
-    "compare that one, or run freely. Observed frames are not forecast."
+    "freely. Above: truth; then the replications of published systems, then ours, the first seed of each, with the "
+    "PSNR of this very frame in dB. A leaky system has its target before it at every teacher-forced output but the "
+    "last: compare that one, or run freely. Observed frames are not forecast."
 )
 COUNTERPART = {"moving_mnist_next": "Kartal, draft slides, slide 9"}
 SHOWN = (0.0, 0.28, 0.56, 0.84, 1.0)  #: of the last output: 0, 5, 10, 15 and 18 of 0..18

@@ -27,10 +27,10 @@ from framecast.figures.shared.choice import panels
 
 FRAMES = "any"
 CAPTION = (
-    "Error on the test split of {dataset} at each forecast step, in the leading mode. Solid with markers: mean over seeds, the band is ± "
-    "one standard deviation (times or divided by 1 + sd / mean where the axis is logarithmic). Dashed: baselines. "
-    "Dotted: the floor, where it is known. Black or, "
-    "where it is not comparable, pale diamonds: what the source gives of the published curve at depth 1."
+    "Error on the test split of {dataset} at each forecast step, in the leading mode. Solid with markers: mean over "
+    "seeds, the band is ± one standard deviation (times or divided by 1 + sd / mean where the axis is logarithmic). "
+    "Dashed: baselines. Dotted: the floor, where it is known. Black or, where it is not comparable, pale diamonds: "
+    "what the source gives of the published curve at depth 1."
 )
 COUNTERPART = {
     "generated_sins": "Coleman, Figure 5",
@@ -87,9 +87,7 @@ def _band(axes: Axes, curve: pd.DataFrame, ink: str) -> None:
     axes.fill_between(curve["step"], low, high, color=ink, alpha=0.18, linewidth=0)
 
 
-def _literature(
-    axes: Axes, results: Results, dataset: str, metric: str, systems: Sequence[System]
-) -> list[Label]:
+def _literature(axes: Axes, results: Results, dataset: str, metric: str, systems: Sequence[System]) -> list[Label]:
     """Published curves of the systems drawn; where the verdict could only be "not comparable", the label says so."""
     labels = []
     for system in systems:

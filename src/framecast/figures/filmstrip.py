@@ -11,9 +11,10 @@ from framecast.figures.shared.choice import featured
 
 FRAMES = "video"
 CAPTION = (
-    "One or two test sequences of {dataset}: the observed frames, their true continuation, and for each system the forecast "
-    "with its absolute difference to the truth below (black: 0, pale yellow: 1). Numbers are time steps. Each system "
-    "shows its first seed; of more than six systems, one of each model is shown, with the loss that most of them share."
+    "One or two test sequences of {dataset}: the observed frames, their true continuation, and for each system the "
+    "forecast with its absolute difference to the truth below (black: 0, pale yellow: 1). Numbers are time steps. Each "
+    "system shows its first seed; of more than six systems, one of each model is shown, with the loss that most of "
+    "them share."
 )
 COUNTERPART = {"moving_mnist": "Coleman, Figures 11 and 12 and appendix 9.2.1"}
 SEQUENCES, TALL = 2, 4  #: test sequences; of more systems than TALL, one sequence is enough
@@ -33,7 +34,10 @@ class _Strip(NamedTuple):
 def filmstrip(results: Results, dataset: str) -> Figure:
     """A block of strips for each test sequence, time running to the right."""
     systems = featured(results, dataset)
-    forecasts = {label(results, dataset, systems, system): results.scored(dataset, system)[0].clips["forecast"] for system in systems}
+    forecasts = {
+        label(results, dataset, systems, system): results.scored(dataset, system)[0].clips["forecast"]
+        for system in systems
+    }
     clips = results.scored(dataset)[0].clips
     blocks = []
     for sequence in range(min(SEQUENCES if len(systems) <= TALL else 1, len(clips["target"]))):

@@ -1,4 +1,4 @@
-"""Where the published score comes from: quality at each output with a teacher, of a leaky system and its honest twin."""
+"""Where the published score comes from: quality at each output with a teacher, leaky and honest."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,11 +23,10 @@ from framecast.figures.shared.choice import featured
 
 FRAMES = "video"
 CAPTION = (
-    "{dataset} with a teacher: every input is a true frame. Output i forecasts frame i + 1. A leaky system sees its target "
-    "at every output but the last, which has no later input: there it falls to what it can forecast, the number saying by "
-    "how much. Colour: leaky "
-    "systems, their honest twins and the system as it should be; mean over seeds, the band is ± one standard deviation. "
-    "Pale: the other honest systems. Dashed: baselines."
+    "{dataset} with a teacher: every input is a true frame. Output i forecasts frame i + 1. A leaky system sees its "
+    "target at every output but the last, which has no later input: there it falls to what it can forecast, the number "
+    "saying by how much. Colour: leaky systems, their honest twins and the system as it should be; mean over seeds, "
+    "the band is ± one standard deviation. Pale: the other honest systems. Dashed: baselines."
 )
 COUNTERPART = {"moving_mnist_next": "Kartal, final slides, slide 11, 46.22 dB"}
 
@@ -95,5 +94,5 @@ def _mark_fall(axes: Axes, finding: shared.Finding, last: int, ink: str) -> None
     """How far the first leaky system falls, beside its cliff."""
     fall = finding.leaky.fall
     middle = (finding.leaky.seen.mean + finding.leaky.last.mean) / 2
-    spread = "" if fall.sd is None else f" ± {fall.sd:.1f}"
-    axes.text(last - 0.7, middle, f"{-fall.mean:+.1f}{spread}".replace("-", "−"), color=ink, ha="right", va="center")
+    spread = "" if fall.sd is None else f" ± {fall.sd:.2f}"
+    axes.text(last - 0.7, middle, f"{-fall.mean:+.2f}{spread}".replace("-", "−"), color=ink, ha="right", va="center")

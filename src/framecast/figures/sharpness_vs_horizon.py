@@ -20,8 +20,8 @@ from framecast.figures.shared.choice import Panel, panels
 FRAMES = "video"
 CAPTION = (
     "Gradient energy of the forecast over that of the truth on {dataset}, a column for each mode: 1 is as sharp as the "
-    "truth, below is blur, above are wrong edges or noise. Sharp is not right: a copied frame is sharp, and a leaky system "
-    "with a teacher is sharp where it copies. Mean over seeds. Dashed: baselines."
+    "truth, below is blur, above are wrong edges or noise. Sharp is not right: a copied frame is sharp, and a leaky "
+    "system with a teacher is sharp where it copies. Mean over seeds. Dashed: baselines."
 )
 METRIC = "sharpness"
 

@@ -43,7 +43,9 @@ def training_curves(results: Results, dataset: str) -> Figure:
             rows = cell.history[cell.history["split"] == split]
             axes.plot(rows["step"], rows["loss"], color=ink, linewidth=1.0, alpha=0.85)
             losses += rows["loss"].tolist()
-        ends.setdefault(label(results, dataset, systems, cell.system), (ink, []))[1].append(float(rows["loss"].iloc[-1]))
+        ends.setdefault(label(results, dataset, systems, cell.system), (ink, []))[1].append(
+            float(rows["loss"].iloc[-1])
+        )
     for split, axes in panels.items():
         axes.set(title=f"{split} loss", xlabel="training step")
         whole_steps(axes)
@@ -86,9 +88,9 @@ def _panel(axes: Axes, results: Results, dataset: str, loss: str, families: list
         if cell.loss != loss:
             continue
         ink = colour(families, System(cell.model, None, cell.depth))
-        for split, style in (("train", {"linestyle": (0, (2, 1.5)), "linewidth": 0.7}), ("validation", {})):
+        for split, line, width in (("train", (0, (2, 1.5)), 0.7), ("validation", "-", 1.2)):
             rows = cell.history[cell.history["split"] == split]
-            axes.plot(rows["step"], rows["loss"], **{"color": ink, "linewidth": 1.2, "alpha": 0.85, **style})
+            axes.plot(rows["step"], rows["loss"], color=ink, linestyle=line, linewidth=width, alpha=0.85)
             losses += rows["loss"].tolist()
     axes.set_title(loss)
     whole_steps(axes)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.image import imsave
 
 from framecast.figures.base import Results, colour, difference, label, picture
+from framecast.figures.shared.choice import featured
 
 CLIPS = 4
 
@@ -49,8 +50,8 @@ class Lines(Player):
 
 
 def players(results: Results, dataset: str) -> list[Player]:
-    """The first stored test sequences of a dataset, each with the first seed of every system."""
-    systems = results.systems(dataset)
+    """The first stored test sequences of a dataset, each with the first seed of every system (of a few, if many)."""
+    systems = featured(results, dataset)
     if not systems:
         return []
     names = tuple(label(results, dataset, systems, system) for system in systems)

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from framecast.figures.base import CellFiles, Results, System, caption, label
 from framecast.params import Study
 from framecast.published import RELATIVE_TOLERANCE, Discrepancy
-from framecast.report import clips, tables
+from framecast.report import clips, components, leak, tables
 
 SOURCES = {
     "official": "published data",
@@ -47,6 +47,9 @@ class DatasetPart:
     origin: str
     sequences: str
     lengths: str
+    leak: leak.LeakPart | None
+    beside: list[leak.Beside]
+    impact: list[components.ImpactTable]
     comparisons: list[tables.Comparison]
     drawings: list[Drawing]
     players: list[clips.Player]
@@ -141,6 +144,9 @@ def _dataset(results: Results, figures: Mapping[tuple[str, str], Path], dataset:
         origin=score["origin"],
         sequences=f"{score['sequences']} {score['split']} sequences",
         lengths="; ".join(_lengths(results, dataset)),
+        leak=leak.part(results, dataset),
+        beside=leak.beside(results, dataset),
+        impact=components.impact(results, dataset),
         comparisons=tables.comparisons(results, dataset),
         drawings=[_drawing(results, *about, path) for about, path in figures.items() if about[1] == dataset],
         players=clips.players(results, dataset),

@@ -66,7 +66,7 @@ class Column:
     @property
     def unit(self) -> str:
         """The metric with the power of ten: mse_pix01 × 10⁻²."""
-        return f"{self.metric} × 10{str(self.power).translate(SUPERSCRIPT)}" if self.power else self.metric
+        return scaled(self.metric, self.power)
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,11 @@ def significant(value: float, power: int = 0, digits: int = 4) -> str:
         return "0"
     text = f"{value / 10.0**power:.{_decimals(value / 10.0**power, digits)}f}"
     return text.replace("-", "−")
+
+
+def scaled(metric: str, power: int) -> str:
+    """A metric with the power of ten that its numbers are read in: mse_pix01 × 10⁻²."""
+    return f"{metric} × 10{str(power).translate(SUPERSCRIPT)}" if power else metric
 
 
 def scientific(value: float) -> str:

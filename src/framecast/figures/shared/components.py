@@ -130,7 +130,11 @@ def _models(results: Results, dataset: str, systems: list[System]) -> Iterator[C
     for one, other in combinations(systems, 2):
         if (one.loss, one.depth) != (other.loss, other.depth):
             continue
-        before, after = (one, other) if _rank(results, dataset, one, first) <= _rank(results, dataset, other, first) else (other, one)
+        before, after = (
+            (one, other)
+            if _rank(results, dataset, one, first) <= _rank(results, dataset, other, first)
+            else (other, one)
+        )
         arguments = [results.arguments(dataset, system) for system in (before, after)]
         trainings = [results.scored(dataset, system)[0].run["parameters"]["training"] for system in (before, after)]
         changed, retrained = differences(*arguments), differences(*trainings)

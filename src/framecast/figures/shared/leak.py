@@ -1,4 +1,4 @@
-"""What a leak is worth, from measured scores: on outputs whose target a leaky system has seen, and on the one it has not.
+"""What a leak is worth, from measured scores: with the target in sight, and at the one output where it is not.
 
 With a teacher, a system that reads frames 0 … K−1 makes outputs 0 … K−1, output i being the forecast of frame i + 1.
 Should output i look at a later input, it looks at its own target. The last output has no later input: whatever a system
@@ -120,15 +120,18 @@ def findings(results: Results, dataset: str, metric: str) -> list[Finding]:
     """Every trained leaky system of a dataset; those with a twin first."""
     found = []
     for system in results.systems(dataset):
-        if results.is_leaky(dataset, system) and (levels := _levels(results, dataset, system, metric)):
+        if results.is_leaky(dataset, system) and (own := levels(results, dataset, system, metric)):
             other, argument = twin(results, dataset, system) or (None, None)
-            beside = _levels(results, dataset, other, metric) if other else None
-            found.append(Finding(levels, beside, argument))
+            beside = levels(results, dataset, other, metric) if other else None
+            found.append(Finding(own, beside, argument))
     return sorted(found, key=lambda finding: finding.twin is None)
 
 
-def _levels(results: Results, dataset: str, system: System, metric: str) -> Levels | None:
-    """The fall is taken within each seed, so that what a seed adds to both cancels."""
+def levels(results: Results, dataset: str, system: System, metric: str) -> Levels | None:
+    """A system with its targets in sight, if it looks, and without; None where it has no score.
+
+    The fall is taken within each seed, so that what a seed adds to both cancels.
+    """
     horizon = results.lengths(dataset, TEACHER_FORCED)[1]
     seen, last = (
         results.by_seed(dataset, system, metric, TEACHER_FORCED, steps)
