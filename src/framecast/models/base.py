@@ -5,6 +5,7 @@ video, values in [0, 1]; ``*frame`` stands for either, so vector series and vide
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ class Forecaster(nn.Module, ABC):
     keyword-only arguments whose defaults are the paper's values and whose annotations are the bounds that
     ``params.yaml`` is checked against. Its module says ``FRAMES = "series"``, ``"video"`` or ``"any"``.
     """
+
+    READS_TEACHER: ClassVar[bool] = False  #: whether ``forward`` makes use of a teacher
 
     def __init__(self, frame_shape: tuple[int, ...]) -> None:
         super().__init__()

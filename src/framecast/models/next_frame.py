@@ -173,6 +173,8 @@ class NextFrame(Forecaster):
     746561
     """
 
+    READS_TEACHER = True
+
     def __init__(
         self,
         frame_shape: tuple[int, ...],
