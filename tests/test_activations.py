@@ -98,7 +98,7 @@ def test_the_clip_has_a_page_for_each_step(results):
 def test_mistakes_are_one_line(framecast):
     cell = "moving_mnist/seq2seq_convlstm/depth-1/mse/seed-1"
     mistakes = {
-        ("actvations", cell): "figure actvations: there is none of that name; allowed: activations, ",
+        ("heatmap", cell): "figure heatmap: there is none of that name; allowed: activations, ",
         (
             "activations",
             "generated_sins/seq2seq_lstm/depth-1/mse/seed-1",
