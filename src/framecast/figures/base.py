@@ -88,7 +88,14 @@ class CellFiles:
     def clips(self) -> dict[str, np.ndarray]:
         """``context``, ``target`` and ``forecast`` of the first test sequences: (n, T, *frame) float32 in [0, 1]."""
         stored = load_file(_file(self, self.score_folder, "clips.safetensors"))
-        return {name: clip / np.float32(255) if clip.dtype == np.uint8 else clip for name, clip in stored.items()}
+        frames = {name: clip for name, clip in stored.items() if not name.startswith("inside/")}
+        return {name: clip / np.float32(255) if clip.dtype == np.uint8 else clip for name, clip in frames.items()}
+
+    @cached_property
+    def inside(self) -> dict[str, np.ndarray]:
+        """What ``evaluation.inside`` stored of the recurrent layers, as it lies there."""
+        stored = load_file(_file(self, self.score_folder, "clips.safetensors"))
+        return {name: values for name, values in stored.items() if name.startswith("inside/")}
 
 
 @dataclass(frozen=True)

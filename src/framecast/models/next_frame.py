@@ -21,6 +21,7 @@ which equals reading its output again from the start.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import torch
@@ -28,7 +29,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from framecast.models.base import Forecaster
+from framecast.models.base import Forecaster, Layer
 from framecast.models.layers.gates import lstm_gates
 from framecast.ranges import PositiveInt
 
@@ -37,6 +38,7 @@ KERNELS = (5, 3, 1)  #: of the blocks, from the input up
 MOMENTUM, EPSILON = 0.01, 1e-3  #: of the normalisation; Keras counts momentum the other way round, 0.99
 
 State = tuple[Tensor, Tensor]  #: (h, c), each (B, D, H, W)
+Seen = tuple[Tensor, Tensor]  #: of one step: i, f, o as means over D (B, 3, H, W), and c′ (B, D, H, W)
 Peephole = Literal["none", "per_channel", "full_map"]
 
 
@@ -64,15 +66,19 @@ class NextFrameCell(nn.Module):
         self.peephole = None if peephole == "none" else nn.Parameter(weights)
         self._initialise()
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """All steps from a state, zeros by default: the hidden maps of each, and the state after the last."""
+    def forward(self, x: Tensor, state: State | None = None, seen: list[Seen] | None = None) -> tuple[Tensor, State]:
+        """All steps from a state, zeros by default: the hidden maps of each, and the state after the last.
+
+        Where a list is given, what cannot be told from the hidden maps is appended to it at every step.
+        """
+        advance = self.step if seen is None else partial(self._step_seen, seen)
         inputs = self.input(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         if state is None:
             zeros = inputs.new_zeros(len(x), self.hidden_channels, *x.shape[3:])
             state = zeros, zeros
         hidden = []
         for step in inputs.unbind(1):
-            state = self.step(step + self.recurrent(state[0]), state[1])
+            state = advance(step + self.recurrent(state[0]), state[1])
             hidden.append(state[0])
         return torch.stack(hidden, dim=1), state
 
@@ -80,13 +86,25 @@ class NextFrameCell(nn.Module):
         """(W_x*x + W_h*h + b, c) → (h′, c′), the gates in the order i, f, g, o."""
         if self.is_plain:
             return lstm_gates(preactivations, c)
+        _, _, o, c = self.gates(preactivations, c)
+        return o * self.activation(c), c
+
+    def gates(self, preactivations: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(W_x*x + W_h*h + b, c) → (i, f, o, c′)."""
         i, f, g, o = preactivations.chunk(4, dim=1)
         if self.peephole is not None:
             i, f = i + self.peephole[0] * c, f + self.peephole[1] * c
-        c = f.sigmoid() * c + i.sigmoid() * self.activation(g)
+        c = (f := f.sigmoid()) * c + (i := i.sigmoid()) * self.activation(g)
         if self.peephole is not None:
             o = o + self.peephole[2] * c
-        return o.sigmoid() * self.activation(c), c
+        return i, f, o.sigmoid(), c
+
+    def _step_seen(self, seen: list[Seen], preactivations: Tensor, c: Tensor) -> State:
+        """The same step, looked at: its gates are computed once more, its state is the one of ``step``."""
+        gates = self.gates(preactivations, c)[:3]
+        state = self.step(preactivations, c)
+        seen.append((torch.stack([gate.mean(1) for gate in gates], dim=1), state[1]))
+        return state
 
     def _initialise(self) -> None:
         """As Keras does: Glorot-uniform on the input, orthogonal on the state, biases 0 but 1 for the forget gate."""
@@ -146,6 +164,21 @@ class Block(nn.Module):
         """(B, T, C, H, W) and a state → (B, T, D, H, W) and the state after the last step."""
         hidden, state = self.cell(x, state)
         return self.after(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2]), state
+
+    def inside(self, x: Tensor) -> tuple[Tensor, Layer]:
+        """The output of ``forward`` from zero states, and what was on the way to it."""
+        seen: list[Seen] = []
+        hidden, _ = self.cell(x, None, seen)
+        gates, cells = zip(*seen, strict=True)
+        layer = Layer(hidden, torch.stack(cells, dim=1), torch.stack(gates, dim=1))
+        maps = hidden.flatten(0, 1)
+        for stage in self.after:
+            if isinstance(stage, SpatialAttention):
+                layer = layer._replace(spatial_attention=stage.mask(maps)[:, 0].unflatten(0, x.shape[:2]))
+            elif isinstance(stage, ChannelAttention):
+                layer = layer._replace(channel_attention=stage.mask(maps)[..., 0, 0].unflatten(0, x.shape[:2]))
+            maps = stage(maps)
+        return maps.unflatten(0, x.shape[:2]), layer
 
 
 class Head(nn.Module):
@@ -217,6 +250,15 @@ class NextFrame(Forecaster):
         frames = torch.cat([context, teacher[:, : horizon - 1]], dim=1)
         maps, _ = self._blocks(frames, [None] * len(self.blocks))
         return self.head(maps)[:, context.shape[1] - 1 :]
+
+    def inside(self, frames: Tensor) -> list[Layer]:
+        """What each block's cell and attention hold while they read these frames."""
+        maps, layers = frames, []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            maps, layer = block.inside(maps)
+            layers.append(layer)
+        return layers
 
     def _free_run(self, context: Tensor, horizon: int) -> Tensor:
         """Continue from the last output; the past is not computed again, its states and last two maps are carried."""
