@@ -21,15 +21,17 @@ from framecast import artifacts, catalogue, construct, prepared
 from framecast.data.base import Split
 from framecast.errors import UserError
 from framecast.evaluation.causality import first_leak
+from framecast.evaluation.inside import alignment, maps
 from framecast.evaluation.score import Scores, applicable, score, write_scores_csv
 from framecast.models.base import Baseline, Forecaster
-from framecast.training.seeding import be_deterministic
+from framecast.training.seeding import be_deterministic, seed_weights
 
 if TYPE_CHECKING:
     from framecast.grid import Cell, Grid
     from framecast.params import Mode
 
 FIT_BATCH = 1024
+LOOKED_INTO = 128  #: test sequences; an interval over sequences is then narrow enough, and a look costs two networks
 
 
 def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
@@ -56,8 +58,10 @@ def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
         )
         kept = _first(first, settings.clips)
         clips |= {f"{mode}/forecast": kept["forecast"]} if clips else kept
+    clips |= maps(model, test.batch(np.arange(min(settings.clips, len(test)))))
+    inside = alignment(model, _untrained(grid, cell, data, device), _batches(test, settings.batch_size))
     leak = first_leak(model, test.batch(np.arange(1))[:, : data.dataset.context], data.dataset.horizon)
-    _write(grid, cell, data, scores, clips, leak)
+    _write(grid, cell, data, scores, clips, {"inside": inside, "first_leak": leak})
 
 
 @torch.no_grad()
@@ -102,6 +106,18 @@ def _model(grid: "Grid", cell: "Cell", data: prepared.Prepared, device: torch.de
     return model.to(device)
 
 
+def _untrained(grid: "Grid", cell: "Cell", data: prepared.Prepared, device: torch.device) -> Forecaster:
+    """The network as it was before its first step."""
+    seed_weights(int(cell.seed or 0))
+    return construct.model(grid, cell, data.dataset.frame_shape).eval().to(device)
+
+
+def _batches(split: Split, batch_size: int) -> Iterator[Tensor]:
+    """The sequences that are looked into, a batch at a time."""
+    count = min(LOOKED_INTO, len(split))
+    return (split.batch(np.arange(start, min(start + batch_size, count))) for start in range(0, count, batch_size))
+
+
 def _verified(grid: "Grid", cell: "Cell") -> Path:
     """The run folder of a trained cell whose weights are those that its manifest vouches for."""
     folder = grid.run_folder(cell)
@@ -126,7 +142,7 @@ def _write(
     data: prepared.Prepared,
     scores: "dict[Mode, Scores]",
     clips: dict[str, Tensor],
-    leak: tuple[int, int] | None,
+    found: dict[str, Any],
 ) -> None:
     folder = grid.score_folder(cell)
     with artifacts.replacing(folder / "scores.csv") as partial:
@@ -140,14 +156,14 @@ def _write(
         save_file(per_sequence, partial)
     with artifacts.replacing(folder / "clips.safetensors") as partial:
         save_file(clips, partial)
-    manifest = _manifest(grid, cell, data, scores, leak)
+    manifest = _manifest(grid, cell, data, scores, found)
     names = ("scores.csv", "sequences.safetensors", "clips.safetensors")
     manifest["sha256"] = {name: artifacts.sha256_of(folder / name) for name in names}
     artifacts.write_json(folder / "score.json", manifest)
 
 
 def _manifest(
-    grid: "Grid", cell: "Cell", data: prepared.Prepared, scores: "dict[Mode, Scores]", leak: tuple[int, int] | None
+    grid: "Grid", cell: "Cell", data: prepared.Prepared, scores: "dict[Mode, Scores]", found: dict[str, Any]
 ) -> dict[str, Any]:
     facts = data.manifest["facts"]
     run = {} if cell.is_baseline else artifacts.read_json(grid.run_folder(cell) / "run.json")
@@ -172,8 +188,8 @@ def _manifest(
         "frame_shape": list(data.dataset.frame_shape),
         "source": facts["source"],
         "origin": facts["origin"],
-        "causal": "causal" if leak is None else "leaky",
-        "first_leak": leak,
+        "causal": "causal" if found["first_leak"] is None else "leaky",
+        **found,
         "primary_metric": grid.params.evaluation.primary,
         "parameters": {name: grid.parameters(cell)[name] for name in ("dataset", "model")},
         "notes": {mode: told.notes for mode, told in scores.items() if told.notes},

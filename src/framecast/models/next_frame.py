@@ -31,11 +31,11 @@ from torch.nn import functional
 
 from framecast.models.base import Forecaster, Layer
 from framecast.models.layers.gates import lstm_gates
-from framecast.ranges import PositiveInt
+from framecast.ranges import PositiveInt, UnitInterval
 
 FRAMES = "video"
 KERNELS = (5, 3, 1)  #: of the blocks, from the input up
-MOMENTUM, EPSILON = 0.01, 1e-3  #: of the normalisation; Keras counts momentum the other way round, 0.99
+EPSILON = 1e-3  #: of the normalisation
 
 State = tuple[Tensor, Tensor]  #: (h, c), each (B, D, H, W)
 Seen = tuple[Tensor, Tensor]  #: of one step: i, f, o as means over D (B, 3, H, W), and c′ (B, D, H, W)
@@ -218,6 +218,7 @@ class NextFrame(Forecaster):
         peephole: Literal["none", "per_channel", "full_map"] = "per_channel",
         normalisation: Literal["none", "batch", "batch_relu", "relu_batch"] = "batch",
         normalise_last: bool = True,
+        normalisation_momentum: UnitInterval = 0.01,
         spatial_attention: Literal["none", "last", "every"] = "none",
         channel_attention: Literal["none", "last", "every"] = "none",
         head: Literal["causal", "leaky", "last_only"] = "causal",
@@ -227,6 +228,7 @@ class NextFrame(Forecaster):
         self.blocks = nn.ModuleList()
         for layer, kernel_size in enumerate(kernels):
             last = layer == depth - 1
+            wanted = normalisation if normalise_last or not last else "none"
             recurrent = NextFrameCell(
                 frame_shape[0] if layer == 0 else hidden_channels,
                 hidden_channels,
@@ -235,7 +237,7 @@ class NextFrame(Forecaster):
                 peephole=peephole,
                 activation="relu" if cell == "as_coded" else "tanh",
             )
-            after = [*_normalisation(normalisation if normalise_last or not last else "none", hidden_channels)]
+            after = [*_normalisation(wanted, hidden_channels, normalisation_momentum)]
             if channel_attention == "every" or (channel_attention == "last" and last):
                 after.append(ChannelAttention(hidden_channels))
             if spatial_attention == "every" or (spatial_attention == "last" and last):
@@ -278,11 +280,15 @@ class NextFrame(Forecaster):
         return x, after
 
 
-def _normalisation(kind: str, channels: int) -> Iterator[nn.Module]:
-    """Batch normalisation per channel over batch, time and places, with or without a ReLU on either side."""
+def _normalisation(kind: str, channels: int, momentum: float) -> Iterator[nn.Module]:
+    """Batch normalisation per channel over batch, time and places, with or without a ReLU on either side.
+
+    ``momentum`` is the new batch's part of the running statistics (Keras counts the other way round, 0.99). They start
+    at mean 0 and variance 1 and are what the network sees when it is not trained: with 0.01 they need some 500 steps.
+    """
     if kind == "relu_batch":
         yield nn.ReLU()
     if kind != "none":
-        yield nn.BatchNorm2d(channels, eps=EPSILON, momentum=MOMENTUM)
+        yield nn.BatchNorm2d(channels, eps=EPSILON, momentum=momentum)
     if kind == "batch_relu":
         yield nn.ReLU()
