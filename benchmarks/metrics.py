@@ -99,6 +99,14 @@ def wrapped(p: np.ndarray, y: np.ndarray) -> float:
     return 10 * np.log10(255**2 / np.mean((truncated(p) - truncated(y)) ** 2))
 
 
+def gradient_ratio(p: np.ndarray, y: np.ndarray) -> float:
+    """Squared first differences of the forecast over those of the truth."""
+    p, y = p.astype(np.float64), y.astype(np.float64)
+    return sum(np.square(np.diff(p, axis=axis)).sum() for axis in (1, 2)) / sum(
+        np.square(np.diff(y, axis=axis)).sum() for axis in (1, 2)
+    )
+
+
 def srvp_psnr(p: np.ndarray, y: np.ndarray) -> float:
     p, y = rounded(p), rounded(y)
     return peak_signal_noise_ratio(y, p, data_range=int(p.max()) - int(p.min()))
@@ -130,6 +138,7 @@ PER_FRAME: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "ssim_f1": partial(ssim, data_range=1.0),
     "ssim_f2": partial(ssim, data_range=2.0),
     "ssim_gauss": partial(ssim, **GAUSS),
+    "sharpness": gradient_ratio,
 }
 #: id → value of one step of the whole test set (N, C, H, W).
 WHOLE_SET: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -138,4 +147,4 @@ WHOLE_SET: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "ssim_srvp": srvp_ssim,
 }
 UNCLIPPED = {"mse_pix01", "mse_sum01_raw", "mse_hw01", "mae_pix01", "mae_sum01_raw", "psnr_of_mean"}
-NUMPY = {"mae_pix01", "mae_sum01", "mae_sum01_raw", "psnr_wrap_u8"}
+NUMPY = {"mae_pix01", "mae_sum01", "mae_sum01_raw", "psnr_wrap_u8", "sharpness"}

@@ -224,7 +224,7 @@ ALTERED = [
     (flip, f"runs/{CELL}/*/model.safetensors"),
     (Path.unlink, f"runs/{CELL}/*/model.safetensors"),
     (halve, f"runs/{CELL}/*/run.json"),
-    (flip, f"scores/{CELL}/*/sequences.npy"),
+    (flip, f"scores/{CELL}/*/sequences.safetensors"),
     (halve, f"scores/{CELL}/*/scores.csv"),
     (halve, f"scores/{CELL}/*/score.json"),
 ]

@@ -300,3 +300,11 @@ def test_shares_are_those_of_the_gradient_and_leave_no_trace() -> None:
     with torch.no_grad():
         assert loss.shares(forecast, target) == shares
         assert WeightedLoss({"mse": 1.0}).shares(target, target) == {"mse": 0.0}
+
+
+def test_fewer_random_features_have_a_bound_of_their_own() -> None:
+    generator = torch.Generator().manual_seed(0)
+    forecast, target = torch.rand(2, 2, 3, 1, 16, 16, generator=generator)
+    network = vgg16.Block2(vgg16.he_weights(SEED, 8))
+    assert network(torch.rand(1, 3, 16, 16)).shape == (1, 16, 8, 8)
+    assert 0 < perceptual_seeded(forecast, target, channels=8).item() <= 2 / 16

@@ -57,11 +57,22 @@ def test_the_split_into_batches_does_not_matter(metric: str, videos: tuple[Tenso
 def test_equality_is_the_best_value(metric: str, videos: tuple[Tensor, Tensor]):
     target = videos[1]
     family = metric.split("_")[0]
-    best = {"mse": 0.0, "mae": 0.0, "psnr": 100.0, "ssim": 1.0}[family]
+    best = {"mse": 0.0, "mae": 0.0, "psnr": 100.0, "ssim": 1.0, "sharpness": 1.0}[family]
     torch.testing.assert_close(scored(metric, target, target), torch.full((HORIZON,), best, dtype=torch.float64))
     module, name = catalogue.metrics()[metric]
     better = getattr(__import__(f"framecast.metrics.{module}", fromlist=[name]), name).better
-    assert better == ("lower" if best == 0.0 else "higher")
+    assert better == {"sharpness": "one"}.get(family, "lower" if best == 0.0 else "higher")
+
+
+def test_sharpness_is_the_truths_gradient_energy_that_is_left(videos: tuple[Tensor, Tensor]):
+    """Blur lies below 1 and noise above; halving the contrast quarters it; a flat truth does not divide by zero."""
+    target = videos[1]
+    blur = torch.nn.functional.avg_pool2d(target.flatten(0, 1), 3, stride=1, padding=1).unflatten(0, target.shape[:2])
+    noise = target + 0.5 * torch.rand(target.shape, generator=torch.Generator().manual_seed(0)) - 0.25
+    assert scored("sharpness", blur, target).max() < 0.9
+    assert scored("sharpness", noise, target).min() > 1.1
+    torch.testing.assert_close(scored("sharpness", target / 2, target), torch.full((HORIZON,), 0.25).double())
+    assert scored("sharpness", target * 0, target * 0 + 0.5).tolist() == [0.0] * HORIZON
 
 
 # --- conventions and their conversions (reference §5, oracles 4 to 6) --------------------------------

@@ -1,6 +1,7 @@
 """Whatever is wrong in params.yaml is told in one line: the key's path, what was found, what is allowed."""
 
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ MAY_BE_NOTHING = ("digit_size", "train_stride", "clip_norm", "clip_norm_each")
 def tree_of(study: str) -> dict[str, Any]:
     tree = yaml.load(STUDIES[study].read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     assert isinstance(tree, dict)
-    return tree
+    return json.loads(json.dumps(tree))  # what an anchor shares in the file is then changed in one place only
 
 
 def places(node: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
@@ -58,7 +59,7 @@ def changed(tree: Any, path: Path_, value: Any) -> Any:
 def wrong_values(path: Path_, value: Any) -> Iterator[tuple[Path_, Any]]:
     """Wrong type, out of range, an unknown sibling, an unknown name: whatever cannot be right at this place."""
     for bad in WRONG[type(value)]:
-        weight = path and path[0] == "losses" and bad == -1
+        weight = path and path[0] == "losses" and (bad == -1 or (len(path) == 3 and bad == 1))
         if not weight and not (bad is None and path and path[-1] in MAY_BE_NOTHING):
             yield path, bad
     if isinstance(value, str) and path[-1] != FREE_TEXT:
@@ -158,6 +159,38 @@ LINES = {
     "a metric for video on series": (
         GOOD.replace("primary: mse_pix01", "primary: psnr_frame"),
         "evaluation.primary: found 'psnr_frame', which needs video, and dataset generated_sins is series",
+    ),
+    "an addition that does not fit": (
+        GOOD.replace("losses: [mse]}", "losses: [mse], also: [{}, {models: [seq2seq_convlstm]}]}", 1),
+        "studies.sequence_depth.also.1: found model seq2seq_convlstm, which needs video, with dataset generated_sins",
+    ),
+    "an addition of a stranger": (
+        GOOD.replace("losses: [mse]}", "losses: [mse], also: [{losses: [mea]}]}", 1),
+        'studies.sequence_depth.also.0.losses: found "mea" (did you mean mse?); allowed: mse',
+    ),
+    "a compared metric without values per sequence": (
+        GOOD.replace("primary: mse_pix01", "compared: [psnr_of_mean]").replace("[mse_pix01,", "[psnr_of_mean, mse_pix01,"),
+        'evaluation.compared: found "psnr_of_mean" (did you mean psnr_frame?); allowed: mse_pix01, psnr_frame',
+    ),
+    "a protocol that observes everything": (
+        GOOD.replace("primary: mse_pix01", "protocols: {moving_mnist: {teacher-forced: 5}}"),
+        "evaluation.protocols.moving_mnist.teacher-forced: found 5; allowed: below 5, the frames of a sequence",
+    ),
+    "a protocol of another kind": (
+        GOOD.replace("primary: mse_pix01", "protocols: {moving_mnist: {teacher_forced: 1}}"),
+        'evaluation.protocols.moving_mnist.teacher_forced: found "teacher_forced"; allowed:',
+    ),
+    "a protocol of a stranger": (
+        GOOD.replace("primary: mse_pix01", "protocols: {moving_minst: {teacher-forced: 1}}"),
+        'evaluation.protocols: found "moving_minst" (did you mean moving_mnist?)',
+    ),
+    "a figure of a stranger": (
+        GOOD.replace("filmstrip: video", "filmstrip: [moving_minst]"),
+        'figures.filmstrip: found "moving_minst" (did you mean moving_mnist?)',
+    ),
+    "a figure for video on a series by name": (
+        GOOD.replace("filmstrip: video", "filmstrip: [generated_sins]"),
+        "figures.filmstrip: found generated_sins, which is series; allowed: datasets of video",
     ),
     "a primary metric without values per sequence": (
         GOOD.replace("primary: mse_pix01", "primary: psnr_of_mean").replace("[mse_pix01,", "[psnr_of_mean, mse_pix01,"),

@@ -20,19 +20,21 @@ def series() -> tuple[torch.Tensor, torch.Tensor]:
 def test_sequences_average_to_the_primary_metric(series):
     forecast, target = series
     scores = score(zip(forecast.split(5), target.split(5), strict=True), ["mse_pix01"], horizon=4, frame_shape=(3,))
-    assert scores.sequences.shape == (12, 4)
-    assert scores.sequences.dtype == np.float32
-    np.testing.assert_allclose(scores.sequences, (forecast - target).square().mean(-1), rtol=1e-6)
-    np.testing.assert_allclose(scores.sequences.mean(0), scores.per_step["mse_pix01"], rtol=1e-6)
+    assert scores.sequences["mse_pix01"].shape == (12, 4)
+    assert scores.sequences["mse_pix01"].dtype == np.float32
+    np.testing.assert_allclose(scores.sequences["mse_pix01"], (forecast - target).square().mean(-1), rtol=1e-6)
+    np.testing.assert_allclose(scores.sequences["mse_pix01"].mean(0), scores.per_step["mse_pix01"], rtol=1e-6)
     assert scores.overall["mse_pix01"] == pytest.approx(float((forecast - target).square().mean()))
 
 
 def test_large_batches_are_cut_into_pieces(series, monkeypatch):
-    whole = score([series], ["mae_pix01"], horizon=4, frame_shape=(3,))
+    whole = score([series], ["mae_pix01"], horizon=4, frame_shape=(3,), compared=["mae_pix01", "mse_pix01"])
     monkeypatch.setattr("framecast.evaluation.score.PIECE", 2 * 4 * 3)
-    cut = score([series], ["mae_pix01"], horizon=4, frame_shape=(3,))
+    cut = score([series], ["mae_pix01"], horizon=4, frame_shape=(3,), compared=["mae_pix01", "mse_pix01"])
     assert cut.per_step["mae_pix01"] == pytest.approx(whole.per_step["mae_pix01"], rel=1e-12)
-    np.testing.assert_array_equal(cut.sequences, whole.sequences)
+    assert cut.sequences.keys() == whole.sequences.keys() == {"mae_pix01", "mse_pix01"}
+    for metric, values in cut.sequences.items():
+        np.testing.assert_array_equal(values, whole.sequences[metric])
 
 
 def test_series_have_only_the_means():
@@ -45,7 +47,7 @@ def test_series_have_only_the_means():
     ("change", "message"),
     [
         ({"metric_ids": ["mse"]}, r"evaluation\.metrics: there is no metric 'mse'; there are mae_pix01, .*ssim_u8$"),
-        ({"primary": "psnr_of_mean", "frame_shape": (1, 8, 8)}, r"evaluation\.primary: psnr_of_mean has no value per"),
+        ({"compared": ["psnr_of_mean"], "frame_shape": (1, 8, 8)}, r"evaluation\.compared: psnr_of_mean has no value per"),
         ({"horizon": 5}, r"forecast has shape \(12, 4, 3\); expected \(12, 5, 3\)"),
         ({"batches": []}, r"nothing to score: the test split has no sequence"),
     ],
@@ -68,9 +70,10 @@ def test_a_forecast_that_is_not_finite_is_named(series):
 def test_the_csv_file_holds_every_number_in_full(series, tmp_path: Path):
     scores = score([series], ["mse_pix01", "mae_pix01"], horizon=4, frame_shape=(3,))
     for name in ("a.csv", "b.csv"):
-        write_scores_csv(tmp_path / name, scores)
+        write_scores_csv(tmp_path / name, {"free-running": scores, "teacher-forced": scores})
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     rows = list(csv.DictReader((tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["mode"] for row in rows] == ["free-running"] * 10 + ["teacher-forced"] * 10
     assert [(row["metric"], row["step"]) for row in rows[:6]] == [
         ("mse_pix01", "1"),
         ("mse_pix01", "2"),

@@ -190,6 +190,20 @@ def report(
 
 
 @app.command()
+def figure(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="a file of src/framecast/figures")],
+    run: Annotated[str, typer.Option(metavar="CELL", help="the trained and scored cell that is drawn")],
+    output: Annotated[str, typer.Option(metavar="FILE", help="the SVG to write; by default in reports/partial")] = "",
+) -> None:
+    """Draw one figure of one cell; of its activations, also a clip that plays over the time steps."""
+    study = _grid()
+    from framecast.report.single import draw
+
+    for path in draw(study, study.find(run), name, output):
+        print(path)
+
+
+@app.command()
 def prune(phase: Annotated[str, typer.Argument(metavar="data|train|evaluate")]) -> None:
     """Remove artefacts of cells that params.yaml no longer has, and keep whatever could not be made again."""
     from framecast import pruning

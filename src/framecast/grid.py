@@ -5,7 +5,7 @@ lies in a folder named by the *key* of what made it, so staleness is existence: 
 
     data/processed/<dataset>/<key>/   arrays.safetensors, manifest.json
     data/runs/<cell>/<key>/           model.safetensors, history.csv, run.json
-    data/scores/<cell>/<key>/         scores.csv, sequences.npy, clips.safetensors, score.json
+    data/scores/<cell>/<key>/         scores.csv, sequences.safetensors, clips.safetensors, score.json
 
 A key hashes only what can change the numbers: resolved parameters, the parsed source behind them (``catalogue``)
 and the keys upstream. The command line, both engines and the report all ask this module; no path is built elsewhere.
@@ -36,7 +36,7 @@ BASELINE = "{dataset}/{model}"
 
 DATA_FILES = ("arrays.safetensors", "manifest.json")
 RUN_FILES = ("model.safetensors", "history.csv", "run.json")
-SCORE_FILES = ("scores.csv", "sequences.npy", "clips.safetensors", "score.json")
+SCORE_FILES = ("scores.csv", "sequences.safetensors", "clips.safetensors", "score.json")
 TABLES = ("scores.csv", "horizon.csv", "comparisons.csv", "metrics.json", "loss_curves.csv")
 
 
@@ -72,7 +72,7 @@ class Grid:
     @cached_property
     def datasets(self) -> tuple[str, ...]:
         """Datasets that some study uses, in the order of ``params.yaml``."""
-        used = {dataset for study in self.params.studies.values() for dataset in study.datasets}
+        used = {dataset for study in self.params.studies.values() for dataset in study.every("datasets")}
         return tuple(name for name in self.params.datasets if name in used)
 
     @cached_property
@@ -81,14 +81,14 @@ class Grid:
         return tuple(dict.fromkeys(cell for study in self.params.studies for cell in self.study_cells(study)))
 
     def study_cells(self, study: str) -> Iterator[Cell]:
-        """The product of one study."""
-        lists = self.params.studies[study]
-        for dataset in lists.datasets:
-            for model in lists.models:
-                for depth in lists.depths:
-                    for loss in lists.losses:
-                        for seed in self.params.seeds:
-                            yield Cell(dataset, model, depth, loss, seed)
+        """The products of one study."""
+        for product in self.params.studies[study].products:
+            for dataset in product.datasets:
+                for model in product.models:
+                    for depth in product.depths:
+                        for loss in product.losses:
+                            for seed in self.params.seeds:
+                                yield Cell(dataset, model, depth, loss, seed)
 
     @cached_property
     def baselines(self) -> tuple[Cell, ...]:
@@ -128,8 +128,8 @@ class Grid:
     def figures(self) -> Iterator[tuple[str, str]]:
         """(figure, dataset) for every figure that ``params.yaml`` asks for."""
         for dataset in self.datasets:
-            for figure, drawn_for in self.params.figures.items():
-                if drawn_for in ("all", self.params.frames(dataset)):
+            for figure in self.params.figures:
+                if self.params.is_drawn(figure, dataset):
                     yield figure, dataset
 
     # --- keys -------------------------------------------------------------------------------------
@@ -222,6 +222,8 @@ class Grid:
         def compute() -> str:
             evaluation = as_tree(self.params.evaluation)
             del evaluation["resamples"]
+            evaluation["protocols"] = list(self.params.protocols(dataset).items())  # the order says which one leads
+            evaluation["compared"] = self.params.compared(dataset)
             modules = {f"metrics.{catalogue.metrics()[metric][0]}" for metric in evaluation["metrics"]}
             kind = self.params.models[model].kind if model in self.params.models else model
             data = self.params.datasets[dataset].kind

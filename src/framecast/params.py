@@ -8,7 +8,7 @@ function, so their names, types, bounds and defaults are written once, in its ow
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -48,14 +48,55 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Study(Section):
-    """A view of the grid: the product of its lists. A cell that two studies share is trained once."""
+Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
+Depths = Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(_unique)]
+
+
+class Product(Section):
+    """Four lists; every combination of them is wanted."""
+
+    datasets: Names
+    models: Names
+    depths: Depths
+    losses: Names
+
+
+class Addition(Section):
+    """A further product of a study: the lists that differ from the study's own; one that is not there is the same."""
+
+    datasets: Names = ()
+    models: Names = ()
+    depths: Depths = ()
+    losses: Names = ()
+
+
+class Study(Product):
+    """A view of the grid: the product of its lists, and ``also`` of others. A cell that two products share is one."""
 
     title: str = ""
-    datasets: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
-    models: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
-    depths: Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(_unique)]
-    losses: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
+    also: Annotated[tuple[Addition, ...], AfterValidator(_unique)] = ()
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        """The study's own lists, then those of each addition with its gaps filled in."""
+        own = {axis: getattr(self, axis) for axis in Product.model_fields}
+        return tuple(Product(**{**own, **more.model_dump(exclude_defaults=True)}) for more in (Addition(), *self.also))
+
+    def every(self, axis: Literal["datasets", "models", "losses"]) -> tuple[str, ...]:
+        """What one axis holds in any of the products, in the order of the file."""
+        return tuple(dict.fromkeys(name for product in self.products for name in getattr(product, axis)))
+
+    @property
+    def systems(self) -> tuple[tuple[str, str, int], ...]:
+        """(model, loss, depth) of every product, each once."""
+        listed = (
+            (model, loss, depth)
+            for product in self.products
+            for model in product.models
+            for loss in product.losses
+            for depth in product.depths
+        )
+        return tuple(dict.fromkeys(listed))
 
 
 class Entry(Section):
@@ -106,11 +147,21 @@ class Training(Section):
     early_stopping: NonNegativeInt = 0
 
 
+Mode = Literal["free-running", "teacher-forced"]
+
+
 class Evaluation(Section):
-    """What is measured on the test split."""
+    """What is measured on the test split.
+
+    ``primary`` leads tables and figures. The paired bootstrap compares it and what ``compared`` adds. ``protocols``
+    says in which modes a dataset's test sequences are scored, and how many frames of each are observed: every frame
+    after them is forecast, from true frames (teacher-forced) or from forecasts (free-running).
+    """
 
     metrics: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_unique)]
     primary: str = "mse_pix01"
+    compared: Annotated[tuple[str, ...], AfterValidator(_unique)] = ()
+    protocols: dict[Name, Annotated[dict[Mode, PositiveInt], Field(min_length=1)]] = Field(default_factory=dict)
     batch_size: PositiveInt = 64
     clips: Annotated[int, Field(ge=1, le=64)] = 4
     resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
@@ -120,6 +171,7 @@ class Scale(Section):
     """What a scale changes: a partial copy of the tree above it."""
 
     seeds: tuple[NonNegativeInt, ...] | None = None
+    studies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
@@ -138,7 +190,7 @@ class Params(Section):
     losses: dict[Name, Annotated[dict[Name, Any], Field(min_length=1)]]
     training: Training
     evaluation: Evaluation
-    figures: dict[Name, Literal["all", "series", "video"]]
+    figures: dict[Name, Literal["all", "series", "video"] | Names]
     scales: dict[Name, Scale]
 
     def recipe(self, model: str) -> Training:
@@ -148,6 +200,26 @@ class Params(Section):
     def frames(self, dataset: str) -> str:
         """``series`` or ``video``: what a dataset holds."""
         return catalogue.frames("data", self.datasets[dataset].kind)
+
+    def protocols(self, dataset: str) -> dict[Mode, int]:
+        """How a dataset's test sequences are scored: mode → observed frames, the one that leads first.
+
+        Where nothing is said: free-running, from the frames that are observed in training.
+        """
+        stated = self.evaluation.protocols.get(dataset)
+        return dict(stated) if stated else {"free-running": self.datasets[dataset].arguments["context"]}
+
+    def compared(self, dataset: str) -> tuple[str, ...]:
+        """The metrics that the paired bootstrap compares on a dataset: the primary one first, none that needs video
+        on a series."""
+        wanted = dict.fromkeys((self.evaluation.primary, *self.evaluation.compared))
+        fits = ("any", self.frames(dataset))
+        return tuple(name for name in wanted if catalogue.frames("metrics", catalogue.metrics()[name][0]) in fits)
+
+    def is_drawn(self, figure: str, dataset: str) -> bool:
+        """Whether a figure is wanted of a dataset."""
+        drawn_for = self.figures[figure]
+        return dataset in drawn_for if isinstance(drawn_for, tuple) else drawn_for in ("all", self.frames(dataset))
 
 
 def load(path: Path = PARAMS) -> Params:
@@ -216,6 +288,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         written: list[Any] = []
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *other`, whose keys may be written anew
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in written:
                 raise yaml.MarkedYAMLError(
@@ -237,7 +311,7 @@ def _scaled(tree: dict[str, Any], scale: str) -> Params:
     """The tree under a scale's changes. What is wrong now and was not before, stands in those changes."""
     changes = tree["scales"][scale]
     try:
-        for section in ("datasets", "models"):
+        for section in ("studies", "datasets", "models"):
             _known((section,), changes.get(section, {}), tree[section])
         return _checked(_validated(Params, _merged(tree, changes), ()))
     except _Wrong as wrong:
@@ -267,49 +341,79 @@ def _checked(params: Params) -> Params:
         if name in params.baselines:
             raise _Wrong(("models", name), "found the name of a baseline; allowed: a name of its own")
     for study, lists in params.studies.items():
-        for section in ("datasets", "models", "losses"):
-            _known(("studies", study, section), getattr(lists, section), getattr(params, section))
-        _check_products(params, study, lists)
+        for product, path in zip(lists.products, _product_paths(study, lists), strict=True):
+            for section in ("datasets", "models", "losses"):
+                _known((*path, section), getattr(product, section), getattr(params, section))
+            _check_product(params, path, product)
     _check_evaluation(params)
     _check_figures(params)
     return params
 
 
-def _check_products(params: Params, name: str, study: Study) -> None:
+def _product_paths(name: str, study: Study) -> Iterator[tuple[Any, ...]]:
+    """Where each product of a study stands in the file."""
+    yield ("studies", name)
+    for index in range(len(study.also)):
+        yield ("studies", name, "also", index)
+
+
+def _check_product(params: Params, path: tuple[Any, ...], product: Product) -> None:
     """Refuse a product that cannot be built: a model or loss for images on a series, or the other way round."""
-    for dataset in study.datasets:
+    for dataset in product.datasets:
         holds = params.frames(dataset)
-        for model in study.models:
+        for model in product.models:
             wants = catalogue.frames("models", params.models[model].kind)
-            _fits(name, f"model {model}", wants, dataset, holds)
-        for loss in study.losses:
+            _fits(path, f"model {model}", wants, dataset, holds)
+        for loss in product.losses:
             for term in params.losses[loss]:
-                _fits(name, f"loss {loss} (term {term})", catalogue.frames("losses", term), dataset, holds)
+                _fits(path, f"loss {loss} (term {term})", catalogue.frames("losses", term), dataset, holds)
 
 
-def _fits(study: str, what: str, wants: str, dataset: str, holds: str) -> None:
+def _fits(path: tuple[Any, ...], what: str, wants: str, dataset: str, holds: str) -> None:
     if wants not in ("any", holds):
         told = f"found {what}, which needs {wants}, with dataset {dataset}, which is {holds}"
-        raise _Wrong(("studies", study), f"{told}; allowed: what fits together, so put them in different studies")
+        raise _Wrong(path, f"{told}; allowed: what fits together, so put them in different studies")
 
 
 def _check_evaluation(params: Params) -> None:
     """Every metric exists, and the primary one gives each test sequence of each dataset a value of its own."""
     metrics, primary = params.evaluation.metrics, params.evaluation.primary
     _known(("evaluation", "metrics"), metrics, sorted(catalogue.metrics()))
-    _known(("evaluation", "primary"), [primary], [metric for metric in metrics if catalogue.is_per_sequence(metric)])
+    per_sequence = [metric for metric in metrics if catalogue.is_per_sequence(metric)]
+    _known(("evaluation", "primary"), [primary], per_sequence)
+    _known(("evaluation", "compared"), params.evaluation.compared, per_sequence)
+    _check_protocols(params)
     wants = catalogue.frames("metrics", catalogue.metrics()[primary][0])
-    for dataset in dict.fromkeys(name for study in params.studies.values() for name in study.datasets):
+    for dataset in dict.fromkeys(name for study in params.studies.values() for name in study.every("datasets")):
         if wants not in ("any", holds := params.frames(dataset)):
             told = f"found {primary!r}, which needs {wants}, and dataset {dataset} is {holds}"
             raise _Wrong(("evaluation", "primary"), f"{told}; allowed: a metric for every dataset, such as mse_pix01")
+
+
+def _check_protocols(params: Params) -> None:
+    """A protocol observes at least one frame of a test sequence and leaves at least one to forecast."""
+    path = ("evaluation", "protocols")
+    _known(path, params.evaluation.protocols, params.datasets)
+    for dataset, modes in params.evaluation.protocols.items():
+        arguments = params.datasets[dataset].arguments
+        length = arguments["context"] + arguments["horizon"]
+        for mode, observed in modes.items():
+            if observed >= length:
+                told = f"found {observed}; allowed: below {length}, the frames of a sequence of {dataset}"
+                raise _Wrong((*path, dataset, mode), told)
 
 
 def _check_figures(params: Params) -> None:
     _known(("figures",), params.figures, catalogue.names("figures"))
     for figure, drawn_for in params.figures.items():
         wants = catalogue.frames("figures", figure)
-        if wants not in ("any", drawn_for):
+        if isinstance(drawn_for, tuple):
+            _known(("figures", figure), drawn_for, params.datasets)
+            for dataset in drawn_for:
+                if wants not in ("any", holds := params.frames(dataset)):
+                    told = f"found {dataset}, which is {holds}; allowed: datasets of {wants}"
+                    raise _Wrong(("figures", figure), told)
+        elif wants not in ("any", drawn_for):
             raise _Wrong(("figures", figure), _unknown(drawn_for, [wants]))
 
 
@@ -451,7 +555,7 @@ def _siblings(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
     return sorted(getattr(annotation, "model_fields", ()))
 
 
-def _known(path: tuple[str, ...], found: Iterable[str], allowed: Iterable[str]) -> None:
+def _known(path: tuple[Any, ...], found: Iterable[str], allowed: Iterable[str]) -> None:
     allowed = tuple(allowed)
     for name in found:
         if name not in allowed:

@@ -392,7 +392,7 @@ def _score_facts(grid: "Grid", cell: "Cell") -> dict[str, Any]:
         "run_key": None if cell.is_baseline else grid.run_key(cell),
         "scale": grid.params.scale,
         "split": "test",
-        "mode": "free-running",
+        "mode": next(iter(grid.params.protocols(cell.dataset))),
         "frames": grid.params.frames(cell.dataset),
         "primary_metric": grid.params.evaluation.primary,
         "parameters": {name: parameters[name] for name in ("dataset", "model")},

@@ -1,4 +1,4 @@
-"""Trained cells and baselines → data/scores/<cell>/<key>/{scores.csv, sequences.npy, clips.safetensors, score.json};
+"""Trained cells and baselines → data/scores/<cell>/<key>/{scores.csv, sequences.safetensors, clips.safetensors, score.json};
 all of them together → reports/{scores,horizon,comparisons,loss_curves}.csv, reports/metrics.json
 """
 

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from scipy import stats
 
 Verdict = Literal["a better", "b better", "no difference"]
+Better = Literal["lower", "higher", "one"]
 
 #: Values gathered at a time, 32 MB.
 CHUNK = 2**22
@@ -40,13 +41,14 @@ def compare(
     a: Float[np.ndarray, "*sa n"],
     b: Float[np.ndarray, "*sb n"],
     *,
-    better: Literal["lower", "higher"] = "lower",
+    better: Better = "lower",
     resamples: int = 2000,
     seed: int = 0,
 ) -> Comparison:
     """Compare errors (S, N) or (N,) of two forecasters on the same N sequences.
 
-    ``better`` says which way the metric improves. The verdict is "no difference" when the interval contains 0.
+    ``better`` says which way the metric improves; ``"one"`` is towards 1, from either side, and there the forecaster
+    whose mean is nearer to 1 is the better one. The verdict is "no difference" when the interval contains 0.
     """
     a, b = np.atleast_2d(np.asarray(a, np.float64)), np.atleast_2d(np.asarray(b, np.float64))
     generator = np.random.default_rng(seed)
@@ -61,14 +63,17 @@ def compare(
         low=float(low),
         high=float(high),
         sequences=a.shape[1],
-        verdict=_verdict(low, high, better),
+        verdict="no difference" if low <= 0 <= high else _winner(float(a.mean()), float(b.mean()), better),
     )
 
 
-def _verdict(low: float, high: float, better: Literal["lower", "higher"]) -> Verdict:
-    if low <= 0 <= high:
-        return "no difference"
-    return "a better" if (high < 0) == (better == "lower") else "b better"
+def _winner(a: float, b: float, better: Better) -> Verdict:
+    return "a better" if badness(a, better) < badness(b, better) else "b better"
+
+
+def badness(value: float, better: Better) -> float:
+    """A number that is the lower the better the value."""
+    return {"lower": value, "higher": -value, "one": abs(value - 1)}[better]
 
 
 def _seed_weights(generator: np.random.Generator, seeds: int, degrees: int, resamples: int) -> Float[np.ndarray, "r s"]:

@@ -1,6 +1,13 @@
-"""Score one cell or baseline on its test split, free-running, and keep a few forecasts to look at."""
+"""Score one cell or baseline on its test split, in every mode of its dataset, and keep a few forecasts to look at.
 
-import io
+A test sequence is x₁ … x_N. A mode observes its first c frames and asks for the others, K = N − c:
+
+``free-running``    x̂_{c+1} … x̂_N from x₁ … x_c alone; a system that needs the frames between reads its own.
+``teacher-forced``  x̂_t from x₁ … x_{t−1}, all true. A system that is trained so gets the whole sequence at once; that
+                    it does not look ahead in it is what the causality probe asks. Any other system, and a baseline, is
+                    asked for one frame at a time and is given nothing but the past.
+"""
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +21,21 @@ from framecast import artifacts, catalogue, construct, prepared
 from framecast.data.base import Split
 from framecast.errors import UserError
 from framecast.evaluation.causality import first_leak
+from framecast.evaluation.inside import alignment, maps
 from framecast.evaluation.score import Scores, applicable, score, write_scores_csv
 from framecast.models.base import Baseline, Forecaster
-from framecast.training.seeding import be_deterministic
+from framecast.training.seeding import be_deterministic, seed_weights
 
 if TYPE_CHECKING:
     from framecast.grid import Cell, Grid
+    from framecast.params import Mode
 
 FIT_BATCH = 1024
+LOOKED_INTO = 128  #: test sequences; an interval over sequences is then narrow enough, and a look costs two networks
 
 
 def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
-    """Write the score files of a cell: per metric and step, per test sequence, and clips.
+    """Write the score files of a cell: per mode, metric and step, per test sequence, and clips.
 
     Raises UserError when the cell is not trained, its weights are not those of its manifest, or a forecast is not
     finite.
@@ -35,31 +45,52 @@ def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
     data = prepared.Prepared(grid, cell.dataset)
     model = _model(grid, cell, data, device).eval()
     test = data.split("test", 0, device)
-    context, horizon = data.dataset.context, data.dataset.horizon
-    clips: list[tuple[Tensor, Tensor, Tensor]] = []
-    scores = score(
-        _forecasts(model, test, context, settings.batch_size, clips),
-        applicable(settings.metrics, grid.params.frames(cell.dataset)),
-        horizon=horizon,
-        frame_shape=data.dataset.frame_shape,
-        primary=settings.primary,
-    )
-    leak = first_leak(model, test.batch(np.arange(1))[:, :context], horizon)
-    _write(grid, cell, data, scores, _first(clips, settings.clips), leak)
+    scores: dict[Mode, Scores] = {}
+    clips: dict[str, Tensor] = {}
+    for mode, observed in grid.params.protocols(cell.dataset).items():
+        first: list[tuple[Tensor, Tensor, Tensor]] = []
+        scores[mode] = score(
+            _forecasts(model, test, mode, observed, settings.batch_size, first),
+            applicable(settings.metrics, grid.params.frames(cell.dataset)),
+            horizon=data.dataset.context + data.dataset.horizon - observed,
+            frame_shape=data.dataset.frame_shape,
+            compared=grid.params.compared(cell.dataset),
+        )
+        kept = _first(first, settings.clips)
+        clips |= {f"{mode}/forecast": kept["forecast"]} if clips else kept
+    clips |= maps(model, test.batch(np.arange(min(settings.clips, len(test)))))
+    inside = alignment(model, _untrained(grid, cell, data, device), _batches(test, settings.batch_size))
+    leak = first_leak(model, test.batch(np.arange(1))[:, : data.dataset.context], data.dataset.horizon)
+    _write(grid, cell, data, scores, clips, {"inside": inside, "first_leak": leak})
 
 
 @torch.no_grad()
 def _forecasts(
-    model: Forecaster, split: Split, context: int, batch_size: int, clips: list[tuple[Tensor, Tensor, Tensor]]
+    model: Forecaster,
+    split: Split,
+    mode: "Mode",
+    observed: int,
+    batch_size: int,
+    clips: list[tuple[Tensor, Tensor, Tensor]],
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """(forecast, target) batches over a split; the first one is also left in ``clips`` with its context."""
     for start in range(0, len(split), batch_size):
         sequences = split.batch(np.arange(start, min(start + batch_size, len(split))))
-        observed, target = sequences[:, :context], sequences[:, context:]
-        forecast = model(observed, target.shape[1]).float()
+        target = sequences[:, observed:]
+        forecast = forecast_in(mode, model, sequences, observed).float()
         if not clips:
-            clips.append((observed, target, forecast))
+            clips.append((sequences[:, :observed], target, forecast))
         yield forecast, target
+
+
+def forecast_in(mode: "Mode", model: Forecaster, sequences: Tensor, observed: int) -> Tensor:
+    """The forecast of sequences (B, N, *frame) from their first ``observed`` frames on: (B, N − observed, *frame)."""
+    context, future = sequences[:, :observed], sequences[:, observed:]
+    if mode == "free-running":
+        return model(context, future.shape[1])  # type: ignore[no-any-return]
+    if model.READS_TEACHER:
+        return model(context, future.shape[1], future)  # type: ignore[no-any-return]
+    return torch.cat([model(sequences[:, :t], 1) for t in range(observed, sequences.shape[1])], dim=1)
 
 
 def _model(grid: "Grid", cell: "Cell", data: prepared.Prepared, device: torch.device) -> Forecaster:
@@ -73,6 +104,18 @@ def _model(grid: "Grid", cell: "Cell", data: prepared.Prepared, device: torch.de
         return model.to(device)
     model.load_state_dict(load_file(_verified(grid, cell) / "model.safetensors"))
     return model.to(device)
+
+
+def _untrained(grid: "Grid", cell: "Cell", data: prepared.Prepared, device: torch.device) -> Forecaster:
+    """The network as it was before its first step."""
+    seed_weights(int(cell.seed or 0))
+    return construct.model(grid, cell, data.dataset.frame_shape).eval().to(device)
+
+
+def _batches(split: Split, batch_size: int) -> Iterator[Tensor]:
+    """The sequences that are looked into, a batch at a time."""
+    count = min(LOOKED_INTO, len(split))
+    return (split.batch(np.arange(start, min(start + batch_size, count))) for start in range(0, count, batch_size))
 
 
 def _verified(grid: "Grid", cell: "Cell") -> Path:
@@ -97,30 +140,39 @@ def _write(
     grid: "Grid",
     cell: "Cell",
     data: prepared.Prepared,
-    scores: Scores,
+    scores: "dict[Mode, Scores]",
     clips: dict[str, Tensor],
-    leak: tuple[int, int] | None,
+    found: dict[str, Any],
 ) -> None:
     folder = grid.score_folder(cell)
     with artifacts.replacing(folder / "scores.csv") as partial:
         write_scores_csv(partial, scores)
-    content = io.BytesIO()  # written to a file directly, NumPy says neither that the disk is full nor which one
-    np.save(content, scores.sequences, allow_pickle=False)
-    with artifacts.replacing(folder / "sequences.npy") as partial:
-        partial.write_bytes(content.getvalue())
+    per_sequence = {
+        f"{mode}/{metric}": torch.from_numpy(values)
+        for mode, told in scores.items()
+        for metric, values in told.sequences.items()
+    }
+    with artifacts.replacing(folder / "sequences.safetensors") as partial:
+        save_file(per_sequence, partial)
     with artifacts.replacing(folder / "clips.safetensors") as partial:
         save_file(clips, partial)
-    manifest = _manifest(grid, cell, data, scores, leak)
-    names = ("scores.csv", "sequences.npy", "clips.safetensors")
+    manifest = _manifest(grid, cell, data, scores, found)
+    names = ("scores.csv", "sequences.safetensors", "clips.safetensors")
     manifest["sha256"] = {name: artifacts.sha256_of(folder / name) for name in names}
     artifacts.write_json(folder / "score.json", manifest)
 
 
 def _manifest(
-    grid: "Grid", cell: "Cell", data: prepared.Prepared, scores: Scores, leak: tuple[int, int] | None
+    grid: "Grid", cell: "Cell", data: prepared.Prepared, scores: "dict[Mode, Scores]", found: dict[str, Any]
 ) -> dict[str, Any]:
     facts = data.manifest["facts"]
     run = {} if cell.is_baseline else artifacts.read_json(grid.run_folder(cell) / "run.json")
+    length = data.dataset.context + data.dataset.horizon
+    modes = {
+        mode: {"context": observed, "horizon": length - observed}
+        for mode, observed in grid.params.protocols(cell.dataset).items()
+    }
+    leads = next(iter(modes))
     return {
         "cell": cell.name,
         "key": grid.score_key(cell),
@@ -128,19 +180,19 @@ def _manifest(
         **{name: getattr(cell, name) for name in ("dataset", "model", "depth", "loss", "seed")},
         "scale": grid.params.scale,
         "split": "test",
-        "sequences": len(scores.sequences),
-        "context": data.dataset.context,
-        "horizon": data.dataset.horizon,
+        "sequences": len(next(iter(scores[leads].sequences.values()))),
+        "mode": leads,
+        "modes": modes,
+        **modes[leads],
         "frames": grid.params.frames(cell.dataset),
         "frame_shape": list(data.dataset.frame_shape),
         "source": facts["source"],
         "origin": facts["origin"],
-        "mode": "free-running",
-        "causal": "causal" if leak is None else "leaky",
-        "first_leak": leak,
+        "causal": "causal" if found["first_leak"] is None else "leaky",
+        **found,
         "primary_metric": grid.params.evaluation.primary,
         "parameters": {name: grid.parameters(cell)[name] for name in ("dataset", "model")},
-        "notes": scores.notes,
+        "notes": {mode: told.notes for mode, told in scores.items() if told.notes},
         "parameter_count": run.get("parameter_count", 0),
         "description": catalogue.summary(catalogue.load("models", grid.kind(cell))),
     }

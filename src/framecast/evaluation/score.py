@@ -1,14 +1,15 @@
 """Scores of one forecaster on one test split: every metric id per horizon step, in one pass over the batches.
 
 Memory does not grow with the test split except for ``Scores.sequences``, which the paired bootstrap needs: N · K
-float32, 0.4 MB for 10 000 sequences of 10 steps.
+float32 for each compared metric, 0.4 MB for 10 000 sequences of 10 steps.
 """
 
 import importlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -18,17 +19,20 @@ from framecast.errors import UserError
 from framecast.metrics.base import FrameMean, Metric, Pair
 from framecast.metrics.kernels.errors import mean_square
 
+if TYPE_CHECKING:
+    from framecast.params import Mode
+
 #: Values of forecast per piece on the CPU: whatever the batch size, what metrics derive from them stays in the cache.
 PIECE = 2**17
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Metric id → value at steps 1..K, and overall; the primary metric per test sequence and step, (N, K)."""
+    """Metric id → value at steps 1..K, and overall; the compared metrics per test sequence and step, (N, K)."""
 
     per_step: dict[str, list[float]]
     overall: dict[str, float]
-    sequences: np.ndarray
+    sequences: dict[str, np.ndarray]
     notes: dict[str, str]  #: metric id → what a reader of the number has to know
 
 
@@ -63,32 +67,46 @@ def score(
     *,
     horizon: int,
     frame_shape: tuple[int, ...],
-    primary: str = "mse_pix01",
+    compared: Sequence[str] = ("mse_pix01",),
 ) -> Scores:
     """Score (forecast, target) batches, both (B, K, *frame), targets in [0, 1]. Ids clip forecasts where they say so.
 
-    Raises UserError for an unknown id, a primary metric without a value per sequence, a forecast of the wrong shape or
+    Raises UserError for an unknown id, a compared metric without a value per sequence, a forecast of the wrong shape or
     with NaN or infinity in it, and when there is no batch.
     """
-    primary_metric = create(primary, horizon, frame_shape)
-    if not isinstance(primary_metric, FrameMean) or type(primary_metric).result is not FrameMean.result:
-        raise UserError(f"evaluation.primary: {primary} has no value per test sequence; choose for instance mse_pix01")
-    metrics = {metric: create(metric, horizon, frame_shape) for metric in metric_ids}
-    sequences = []
+    metrics = {metric: create(metric, horizon, frame_shape) for metric in dict.fromkeys((*metric_ids, *compared))}
+    kept: dict[str, list[np.ndarray]] = {metric: [] for metric in compared}
+    _require_values_per_sequence(metrics, compared)
+    scored = 0
     for pair in _pieces(batches, (horizon, *frame_shape)):
-        for metric in metrics.values():
-            metric.update(pair)
-        sequences.append(primary_metric.values(pair).float().cpu().numpy())
-    if not sequences:
+        scored += len(pair.target)
+        for identifier, metric in metrics.items():
+            if identifier in kept and isinstance(metric, FrameMean):
+                values = metric.values(pair).cpu()
+                metric.add(values)
+                kept[identifier].append(values.float().numpy())
+            else:
+                metric.update(pair)
+    if not scored:
         raise UserError("there is nothing to score: the test split has no sequence")
+    metrics = {metric: metrics[metric] for metric in metric_ids}
 
     per_step = {identifier: metric.result() for identifier, metric in metrics.items()}
     return Scores(
         per_step={identifier: values.tolist() for identifier, values in per_step.items()},
         overall={identifier: metrics[identifier].overall(values) for identifier, values in per_step.items()},
-        sequences=np.concatenate(sequences),
+        sequences={identifier: np.concatenate(values) for identifier, values in kept.items()},
         notes={identifier: metric.note() for identifier, metric in metrics.items() if metric.note()},
     )
+
+
+def _require_values_per_sequence(metrics: dict[str, Metric], compared: Sequence[str]) -> None:
+    for identifier in compared:
+        metric = metrics[identifier]
+        if not isinstance(metric, FrameMean) or type(metric).result is not FrameMean.result:
+            raise UserError(
+                f"evaluation.compared: {identifier} has no value per test sequence; choose for instance mse_pix01"
+            )
 
 
 def _pieces(batches: Iterable[tuple[Tensor, Tensor]], shape: tuple[int, ...]) -> Iterator[Pair]:
@@ -117,10 +135,14 @@ def _require_finite(pair: Pair, seen: int) -> None:
         )
 
 
-def write_scores_csv(path: Path, scores: Scores) -> None:
-    """Columns ``metric,step,value``: steps 1..K, then ``all``, of each metric in turn. Floats in full; nan is n/a."""
-    lines = ["metric,step,value"]
-    for metric, values in scores.per_step.items():
-        lines += [f"{metric},{step},{value!r}" for step, value in enumerate(values, start=1)]
-        lines.append(f"{metric},all,{scores.overall[metric]!r}")
+def write_scores_csv(path: Path, scores: "Mapping[Mode, Scores]") -> None:
+    """Columns ``mode,metric,step,value``: of each mode and metric in turn steps 1..K, then ``all``.
+
+    Floats in full; nan is n/a.
+    """
+    lines = ["mode,metric,step,value"]
+    for mode, told in scores.items():
+        for metric, values in told.per_step.items():
+            lines += [f"{mode},{metric},{step},{value!r}" for step, value in enumerate(values, start=1)]
+            lines.append(f"{mode},{metric},all,{told.overall[metric]!r}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

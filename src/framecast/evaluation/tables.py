@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors.numpy import load_file
 
 from framecast import artifacts, catalogue
 from framecast.errors import UserError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Group = tuple[str, str, int | None, str | None]  #: dataset, model, depth, loss: the cells that differ only in seed
+IDENTITY = ("dataset", "model", "depth", "loss")
+FACTS = ("split", "sequences", "causal", "source", "scale", "key")
 
 
 def write_tables(grid: "Grid") -> None:
@@ -43,28 +46,14 @@ def tabulate(grid: "Grid", cells: Sequence["Cell"], folder: Path) -> None:
 
 
 def _rows(grid: "Grid", cell: "Cell") -> Iterator[Row]:
-    """A cell's metrics, one row per metric and step, with what makes each number comparable."""
+    """A cell's metrics, one row per mode, metric and step, with what makes each number comparable."""
     folder = grid.score_folder(cell)
     if not (folder / "score.json").exists():
         raise UserError(f"cell {cell.name}: not scored; run `framecast evaluate {cell.name}`, or `snakemake` for all")
-    facts = artifacts.verify(folder / "score.json", "scores.csv", "sequences.npy")
-    shared = (
-        "dataset",
-        "model",
-        "depth",
-        "loss",
-        "seed",
-        "split",
-        "sequences",
-        "mode",
-        "causal",
-        "source",
-        "scale",
-        "key",
-    )
+    facts = artifacts.verify(folder / "score.json", "scores.csv", "sequences.safetensors")
     with (folder / "scores.csv").open(encoding="utf-8", newline="") as file:
         for line in csv.DictReader(file):
-            yield {**{name: facts[name] for name in shared}, **line}
+            yield {**{name: facts[name] for name in (*IDENTITY, "seed", *FACTS)}, **line}
 
 
 def _group(row: Row) -> Group:
@@ -72,33 +61,36 @@ def _group(row: Row) -> Group:
 
 
 def _score_rows(rows: Iterable[Row]) -> list[Row]:
-    """One row per cell and metric."""
-    columns = (
-        "dataset model depth loss seed metric value split sequences mode causal source scale key".split()  # noqa: SIM905
-    )
+    """One row per cell, mode and metric."""
+    columns = (*IDENTITY, "seed", "mode", "metric", "value", *FACTS)
     return [{name: row[name] for name in columns} for row in rows if row["step"] == "all"]
 
 
 def _horizon_rows(rows: Iterable[Row]) -> list[Row]:
-    """Mean and standard deviation over seeds, per metric and step."""
+    """Mean and standard deviation over seeds, per mode, metric and step."""
     return [
-        {**_named(group), "metric": metric, "step": step, "mean": mean, "sd": sd, "seeds": len(values)}
-        for (group, metric, step), values in _by_seed(rows)
+        {**_named(group), "mode": mode, "metric": metric, "step": step, "mean": mean, "sd": sd, "seeds": len(values)}
+        for (group, mode, metric, step), values in _by_seed(rows)
         if step != "all"
         for mean, sd in [spread(values)]
     ]
 
 
-def _metrics(rows: Iterable[Row]) -> dict[str, Any]:
+def _metrics(rows: Sequence[Row]) -> dict[str, Any]:
     """dataset → model → depth → loss → metric → mean and sd: what ``dvc metrics diff`` compares.
 
-    A metric that is not defined for these forecasts (a peak of 0, too few sequences) is left out: JSON has no NaN.
+    Where a dataset is scored in several modes, the mode stands above the metric. A metric that is not defined for these
+    forecasts (a peak of 0, too few sequences) is left out: JSON has no NaN.
     """
     tree: dict[str, Any] = {}
-    for (group, metric, step), values in _by_seed(rows):
+    modes: dict[str, set[str]] = {}
+    for row in rows:
+        modes.setdefault(row["dataset"], set()).add(row["mode"])
+    for (group, mode, metric, step), values in _by_seed(rows):
         if step == "all" and all(map(math.isfinite, values)):
             dataset, model, depth, loss = group
             levels = [dataset, model] + ([f"depth-{depth}", str(loss)] if depth is not None else [])
+            levels += [mode] if len(modes[dataset]) > 1 else []
             node = tree
             for level in levels:
                 node = node.setdefault(level, {})
@@ -107,10 +99,11 @@ def _metrics(rows: Iterable[Row]) -> dict[str, Any]:
     return tree
 
 
-def _by_seed(rows: Iterable[Row]) -> Iterable[tuple[tuple[Group, str, str], list[float]]]:
-    gathered: dict[tuple[Group, str, str], list[float]] = {}
+def _by_seed(rows: Iterable[Row]) -> Iterable[tuple[tuple[Group, str, str, str], list[float]]]:
+    gathered: dict[tuple[Group, str, str, str], list[float]] = {}
     for row in rows:
-        gathered.setdefault((_group(row), row["metric"], row["step"]), []).append(float(row["value"]))
+        about = _group(row), row["mode"], row["metric"], row["step"]
+        gathered.setdefault(about, []).append(float(row["value"]))
     return gathered.items()
 
 
@@ -122,14 +115,19 @@ def _groups(cells: Iterable["Cell"]) -> dict[Group, list["Cell"]]:
 
 
 def _comparison_rows(grid: "Grid", groups: dict[Group, list["Cell"]]) -> Iterator[Row]:
-    """Paired bootstrap of every two groups that differ in one thing only, and each trained one with each baseline."""
-    settings = grid.params.evaluation
-    better: Any = catalogue.metric_fact(settings.primary, "better")
+    """Paired bootstrap of every two groups that differ in one thing only, and each trained one with each baseline.
+
+    In every mode of their dataset, by every metric that is compared.
+    """
+    scores = {group: _per_sequence(grid, cells) for group, cells in groups.items()}
     for a, b in itertools.combinations(groups, 2):
-        if _comparable(a, b):
-            scores = _primary(grid, groups[a]), _primary(grid, groups[b])
-            found = compare(*scores, resamples=settings.resamples, better=better)
-            names = {"dataset": a[0], "metric": settings.primary, "a": _label(a), "b": _label(b)}
+        if not _comparable(a, b):
+            continue
+        for mode, metric in itertools.product(grid.params.protocols(a[0]), grid.params.compared(a[0])):
+            both = (scores[group][f"{mode}/{metric}"] for group in (a, b))
+            better: Any = catalogue.metric_fact(metric, "better")
+            found = compare(*both, resamples=grid.params.evaluation.resamples, better=better)
+            names = {"dataset": a[0], "mode": mode, "metric": metric, "a": _label(a), "b": _label(b)}
             fields = ("difference", "low", "high", "sequences", "verdict")
             yield names | {name: getattr(found, name) for name in fields}
 
@@ -141,9 +139,10 @@ def _comparable(a: Group, b: Group) -> bool:
     return one_is_baseline or sum(x != y for x, y in zip(a[1:], b[1:], strict=True)) == 1
 
 
-def _primary(grid: "Grid", cells: Sequence["Cell"]) -> np.ndarray:
-    """The primary metric of every test sequence, (seeds, N), averaged over the horizon."""
-    return np.stack([np.load(grid.score_folder(cell) / "sequences.npy").mean(axis=1) for cell in cells])
+def _per_sequence(grid: "Grid", cells: Sequence["Cell"]) -> dict[str, np.ndarray]:
+    """``mode/metric`` → the value of every test sequence, (seeds, N), averaged over the horizon."""
+    stored = [load_file(grid.score_folder(cell) / "sequences.safetensors") for cell in cells]
+    return {name: np.stack([values[name].mean(axis=1) for values in stored]) for name in stored[0]}
 
 
 def _loss_rows(grid: "Grid", cell: "Cell") -> Iterator[Row]:
@@ -153,7 +152,7 @@ def _loss_rows(grid: "Grid", cell: "Cell") -> Iterator[Row]:
 
 
 def _named(group: Group) -> Row:
-    return dict(zip(("dataset", "model", "depth", "loss"), group, strict=True))
+    return dict(zip(IDENTITY, group, strict=True))
 
 
 def _label(group: Group) -> str:

@@ -116,6 +116,12 @@ class CellFiles:
         whole = np.concatenate([self.clips["context"], self.clips["target"]], axis=1)
         return forecast, whole[:, -forecast.shape[1] :]
 
+    @cached_property
+    def inside(self) -> dict[str, np.ndarray]:
+        """What ``evaluation.inside`` stored of the recurrent layers, as it lies there."""
+        stored = load_file(_file(self, self.score_folder, "clips.safetensors"))
+        return {name: values for name, values in stored.items() if name.startswith("inside/")}
+
 
 @dataclass(frozen=True)
 class Results:

@@ -23,10 +23,10 @@ from framecast.figures.shared.choice import featured
 
 FRAMES = "video"
 CAPTION = (
-    "{dataset} with a teacher: every input is a true frame. Output i forecasts frame i + 1. A leaky system sees its "
-    "target at every output but the last, which has no later input: there it falls to what it can forecast, the number "
-    "saying by how much. Colour: leaky systems, their honest twins and the system as it should be; mean over seeds, "
-    "the band is ± one standard deviation. Pale: the other honest systems. Dashed: baselines."
+    "Quality on {dataset} with a teacher: every input is a true frame. Output i forecasts frame i + 1. A leaky system "
+    "sees its target at every output but the last, which has no later input: there it falls to what it can forecast, "
+    "the number saying by how much. Colour: leaky systems, their honest twins and the system as it should be; mean "
+    "over seeds, the band is ± one standard deviation. Pale: the other honest systems. Dashed: baselines."
 )
 COUNTERPART = {"moving_mnist_next": "Kartal, final slides, slide 11, 46.22 dB"}
 

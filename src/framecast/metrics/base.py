@@ -58,12 +58,12 @@ class Pair:
 class Metric(ABC):
     """Accumulates pairs; yields one float64 per horizon step.
 
-    ``better`` says which way is an improvement; ``unit`` is the axis label. Metrics whose module has
-    ``FRAMES = "video"`` are skipped on series.
+    ``better`` says which way is an improvement, ``"one"`` being towards 1; ``unit`` is the axis label. Metrics whose
+    module has ``FRAMES = "video"`` are skipped on series.
     """
 
     id: ClassVar[str]
-    better: ClassVar[Literal["lower", "higher"]]
+    better: ClassVar[Literal["lower", "higher", "one"]]
     unit: ClassVar[str]
 
     def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:

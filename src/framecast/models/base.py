@@ -5,9 +5,20 @@ video, values in [0, 1]; ``*frame`` stands for either, so vector series and vide
 """
 
 from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+class Layer(NamedTuple):
+    """What a recurrent layer of D channels on maps held after each of the T frames that were read."""
+
+    hidden: Float[Tensor, "b t d h w"]  #: the layer's own output, before normalisation and attention
+    cell: Float[Tensor, "b t d h w"]
+    gates: Float[Tensor, "b t 3 h w"]  #: i, f, o, each the mean over channels, 0 to 1
+    spatial_attention: Float[Tensor, "b t h w"] | None = None  #: the mask behind the layer, 0 to 1
+    channel_attention: Float[Tensor, "b t d"] | None = None
 
 
 class Forecaster(nn.Module, ABC):
@@ -17,6 +28,8 @@ class Forecaster(nn.Module, ABC):
     keyword-only arguments whose defaults are the paper's values and whose annotations are the bounds that
     ``params.yaml`` is checked against. Its module says ``FRAMES = "series"``, ``"video"`` or ``"any"``.
     """
+
+    READS_TEACHER: ClassVar[bool] = False  #: whether ``forward`` makes use of a teacher
 
     def __init__(self, frame_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -34,6 +47,14 @@ class Forecaster(nn.Module, ABC):
         ``teacher`` holds the true future frames for systems that train on them; a system that is free-running in
         training ignores it. Without a teacher the forecast is a function of the context alone.
         """
+
+    def inside(self, frames: Float[Tensor, "b t *frame"]) -> list[Layer]:
+        """What the recurrent layers hold while they read these frames, all of them true, the lowest layer first.
+
+        The default, an empty list, is that of a system that shows nothing. One that does computes the very states of
+        ``forward``, and leaves ``forward`` as fast as it is.
+        """
+        return []
 
 
 class Baseline(Forecaster):

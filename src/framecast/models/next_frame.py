@@ -21,6 +21,7 @@ which equals reading its output again from the start.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import torch
@@ -28,15 +29,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from framecast.models.base import Forecaster
+from framecast.models.base import Forecaster, Layer
 from framecast.models.layers.gates import lstm_gates
-from framecast.ranges import PositiveInt
+from framecast.ranges import PositiveInt, UnitInterval
 
 FRAMES = "video"
 KERNELS = (5, 3, 1)  #: of the blocks, from the input up
-MOMENTUM, EPSILON = 0.01, 1e-3  #: of the normalisation; Keras counts momentum the other way round, 0.99
+EPSILON = 1e-3  #: of the normalisation
 
 State = tuple[Tensor, Tensor]  #: (h, c), each (B, D, H, W)
+Seen = tuple[Tensor, Tensor]  #: of one step: i, f, o as means over D (B, 3, H, W), and c′ (B, D, H, W)
 Peephole = Literal["none", "per_channel", "full_map"]
 
 
@@ -64,15 +66,19 @@ class NextFrameCell(nn.Module):
         self.peephole = None if peephole == "none" else nn.Parameter(weights)
         self._initialise()
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """All steps from a state, zeros by default: the hidden maps of each, and the state after the last."""
+    def forward(self, x: Tensor, state: State | None = None, seen: list[Seen] | None = None) -> tuple[Tensor, State]:
+        """All steps from a state, zeros by default: the hidden maps of each, and the state after the last.
+
+        Where a list is given, what cannot be told from the hidden maps is appended to it at every step.
+        """
+        advance = self.step if seen is None else partial(self._step_seen, seen)
         inputs = self.input(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         if state is None:
             zeros = inputs.new_zeros(len(x), self.hidden_channels, *x.shape[3:])
             state = zeros, zeros
         hidden = []
         for step in inputs.unbind(1):
-            state = self.step(step + self.recurrent(state[0]), state[1])
+            state = advance(step + self.recurrent(state[0]), state[1])
             hidden.append(state[0])
         return torch.stack(hidden, dim=1), state
 
@@ -80,13 +86,25 @@ class NextFrameCell(nn.Module):
         """(W_x*x + W_h*h + b, c) → (h′, c′), the gates in the order i, f, g, o."""
         if self.is_plain:
             return lstm_gates(preactivations, c)
+        _, _, o, c = self.gates(preactivations, c)
+        return o * self.activation(c), c
+
+    def gates(self, preactivations: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(W_x*x + W_h*h + b, c) → (i, f, o, c′)."""
         i, f, g, o = preactivations.chunk(4, dim=1)
         if self.peephole is not None:
             i, f = i + self.peephole[0] * c, f + self.peephole[1] * c
-        c = f.sigmoid() * c + i.sigmoid() * self.activation(g)
+        c = (f := f.sigmoid()) * c + (i := i.sigmoid()) * self.activation(g)
         if self.peephole is not None:
             o = o + self.peephole[2] * c
-        return o.sigmoid() * self.activation(c), c
+        return i, f, o.sigmoid(), c
+
+    def _step_seen(self, seen: list[Seen], preactivations: Tensor, c: Tensor) -> State:
+        """The same step, looked at: its gates are computed once more, its state is the one of ``step``."""
+        gates = self.gates(preactivations, c)[:3]
+        state = self.step(preactivations, c)
+        seen.append((torch.stack([gate.mean(1) for gate in gates], dim=1), state[1]))
+        return state
 
     def _initialise(self) -> None:
         """As Keras does: Glorot-uniform on the input, orthogonal on the state, biases 0 but 1 for the forget gate."""
@@ -147,6 +165,21 @@ class Block(nn.Module):
         hidden, state = self.cell(x, state)
         return self.after(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2]), state
 
+    def inside(self, x: Tensor) -> tuple[Tensor, Layer]:
+        """The output of ``forward`` from zero states, and what was on the way to it."""
+        seen: list[Seen] = []
+        hidden, _ = self.cell(x, None, seen)
+        gates, cells = zip(*seen, strict=True)
+        layer = Layer(hidden, torch.stack(cells, dim=1), torch.stack(gates, dim=1))
+        maps = hidden.flatten(0, 1)
+        for stage in self.after:
+            if isinstance(stage, SpatialAttention):
+                layer = layer._replace(spatial_attention=stage.mask(maps)[:, 0].unflatten(0, x.shape[:2]))
+            elif isinstance(stage, ChannelAttention):
+                layer = layer._replace(channel_attention=stage.mask(maps)[..., 0, 0].unflatten(0, x.shape[:2]))
+            maps = stage(maps)
+        return maps.unflatten(0, x.shape[:2]), layer
+
 
 class Head(nn.Module):
     """Maps of successive steps to frames, σ(Conv3D): (B, T, D, H, W) → (B, T, C, H, W)."""
@@ -173,6 +206,8 @@ class NextFrame(Forecaster):
     746561
     """
 
+    READS_TEACHER = True
+
     def __init__(
         self,
         frame_shape: tuple[int, ...],
@@ -183,6 +218,7 @@ class NextFrame(Forecaster):
         peephole: Literal["none", "per_channel", "full_map"] = "per_channel",
         normalisation: Literal["none", "batch", "batch_relu", "relu_batch"] = "batch",
         normalise_last: bool = True,
+        normalisation_momentum: UnitInterval = 0.01,
         spatial_attention: Literal["none", "last", "every"] = "none",
         channel_attention: Literal["none", "last", "every"] = "none",
         head: Literal["causal", "leaky", "last_only"] = "causal",
@@ -192,6 +228,7 @@ class NextFrame(Forecaster):
         self.blocks = nn.ModuleList()
         for layer, kernel_size in enumerate(kernels):
             last = layer == depth - 1
+            wanted = normalisation if normalise_last or not last else "none"
             recurrent = NextFrameCell(
                 frame_shape[0] if layer == 0 else hidden_channels,
                 hidden_channels,
@@ -200,7 +237,7 @@ class NextFrame(Forecaster):
                 peephole=peephole,
                 activation="relu" if cell == "as_coded" else "tanh",
             )
-            after = [*_normalisation(normalisation if normalise_last or not last else "none", hidden_channels)]
+            after = [*_normalisation(wanted, hidden_channels, normalisation_momentum)]
             if channel_attention == "every" or (channel_attention == "last" and last):
                 after.append(ChannelAttention(hidden_channels))
             if spatial_attention == "every" or (spatial_attention == "last" and last):
@@ -215,6 +252,15 @@ class NextFrame(Forecaster):
         frames = torch.cat([context, teacher[:, : horizon - 1]], dim=1)
         maps, _ = self._blocks(frames, [None] * len(self.blocks))
         return self.head(maps)[:, context.shape[1] - 1 :]
+
+    def inside(self, frames: Tensor) -> list[Layer]:
+        """What each block's cell and attention hold while they read these frames."""
+        maps, layers = frames, []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            maps, layer = block.inside(maps)
+            layers.append(layer)
+        return layers
 
     def _free_run(self, context: Tensor, horizon: int) -> Tensor:
         """Continue from the last output; the past is not computed again, its states and last two maps are carried."""
@@ -234,11 +280,15 @@ class NextFrame(Forecaster):
         return x, after
 
 
-def _normalisation(kind: str, channels: int) -> Iterator[nn.Module]:
-    """Batch normalisation per channel over batch, time and places, with or without a ReLU on either side."""
+def _normalisation(kind: str, channels: int, momentum: float) -> Iterator[nn.Module]:
+    """Batch normalisation per channel over batch, time and places, with or without a ReLU on either side.
+
+    ``momentum`` is the new batch's part of the running statistics (Keras counts the other way round, 0.99). They start
+    at mean 0 and variance 1 and are what the network sees when it is not trained: with 0.01 they need some 500 steps.
+    """
     if kind == "relu_batch":
         yield nn.ReLU()
     if kind != "none":
-        yield nn.BatchNorm2d(channels, eps=EPSILON, momentum=MOMENTUM)
+        yield nn.BatchNorm2d(channels, eps=EPSILON, momentum=momentum)
     if kind == "batch_relu":
         yield nn.ReLU()

@@ -1,5 +1,6 @@
 """From the files of a study to its figures and its report: the only place of the report that knows where things lie."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,13 +59,13 @@ def write_partial_report(grid: "Grid") -> Path:
     return page
 
 
-def read_results(grid: "Grid", tables: Path = REPORTS) -> Results:
-    """The tables of a folder and the folders of every cell that has been made."""
+def read_results(grid: "Grid", tables: Path = REPORTS, cells: "Sequence[Cell] | None" = None) -> Results:
+    """The tables of a folder and the folders of these cells, by default of every cell that has been made."""
     return Results.load(
         tables / "scores.csv",
         tables / "horizon.csv",
         tables / "comparisons.csv",
-        [_files(grid, cell) for cell in grid.scored],
+        [_files(grid, cell) for cell in cells or grid.scored],
     )
 
 

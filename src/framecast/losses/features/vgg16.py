@@ -26,19 +26,20 @@ FLOOR = 1e-12  #: of a squared length, below which a feature vector is not broug
 class Block2(nn.Module):
     """VGG16 up to and with the ReLU of ``block2_conv2``: frozen, in evaluation mode, float32.
 
-    ``weights`` holds ``conv1_1.weight`` (out, in, 3, 3; in RGB order), ``conv1_1.bias`` and so on.
+    ``weights`` holds ``conv1_1.weight`` (out, in, 3, 3; in RGB order), ``conv1_1.bias`` and so on; their shapes are the
+    network's, so random ones may be narrower.
     """
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.conv1_1 = _convolution("conv1_1")
-        self.conv1_2 = _convolution("conv1_2")
-        self.conv2_1 = _convolution("conv2_1")
-        self.conv2_2 = _convolution("conv2_2")
+        self.conv1_1 = _convolution(weights["conv1_1.weight"])
+        self.conv1_2 = _convolution(weights["conv1_2.weight"])
+        self.conv2_1 = _convolution(weights["conv2_1.weight"])
+        self.conv2_2 = _convolution(weights["conv2_2.weight"])
         self.load_state_dict({name: value.float() for name, value in weights.items()})
         self.requires_grad_(False).eval()
 
-    def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 128 h//2 w//2"]:
+    def forward(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n features h//2 w//2"]:
         """Features of images in RGB."""
         x = functional.relu(self.conv1_1(images))
         x = functional.relu(self.conv1_2(x))
@@ -47,13 +48,16 @@ class Block2(nn.Module):
         return functional.relu(self.conv2_2(x))
 
 
-def _convolution(name: str) -> nn.Conv2d:
+def _convolution(weight: Tensor) -> nn.Conv2d:
     """Without the usual initialisation, which would take random numbers from the training that builds this."""
-    return nn.utils.skip_init(nn.Conv2d, *CONVOLUTIONS[name], kernel_size=3, padding=1)
+    outputs, inputs = weight.shape[:2]
+    return nn.utils.skip_init(nn.Conv2d, inputs, outputs, kernel_size=3, padding=1)
 
 
-def he_weights(seed: int) -> dict[str, Tensor]:
+def he_weights(seed: int, channels: int = 64) -> dict[str, Tensor]:
     """Weights to start from (He, Zhang, Ren and Sun 2015): U(−√(6/n), √(6/n)) for n inputs to a unit; biases 0.
+
+    ``channels`` is the width of the first block, 64 in VGG16; the second is twice as wide.
 
     Drawn by a counter-based generator of their own: the same bits on every machine, whatever was drawn before, and no
     random number of the training is used up.
@@ -61,6 +65,7 @@ def he_weights(seed: int) -> dict[str, Tensor]:
     stream = np.random.Generator(np.random.Philox(seed))
     drawn = {}
     for name, (inputs, outputs) in CONVOLUTIONS.items():
+        inputs, outputs = (size if size == 3 else size * channels // 64 for size in (inputs, outputs))
         bound = math.sqrt(6 / (9 * inputs))
         uniform = stream.random((outputs, inputs, 3, 3)) * 2 - 1
         drawn[f"{name}.weight"] = torch.from_numpy((bound * uniform).astype(np.float32))
@@ -86,7 +91,7 @@ def distance(
         return functional.mse_loss(_features(network, forecast, centred, normalised), wanted)
 
 
-def _features(network: Block2, video: Tensor, centred: bool, normalised: bool) -> Float[Tensor, "n 128 h2 w2"]:
+def _features(network: Block2, video: Tensor, centred: bool, normalised: bool) -> Float[Tensor, "n features h2 w2"]:
     features = network(_images(video, centred))
     if not normalised:
         return features  # type: ignore[no-any-return]
