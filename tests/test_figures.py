@@ -105,3 +105,22 @@ def test_labels_are_moved_apart_and_keep_their_order():
     assert np.all(np.diff(heights) >= 0.06 - 1e-12)
     assert heights[3:] == [0.50, 0.90]
     assert np.mean(heights[:3]) == pytest.approx(0.11)
+
+
+def test_a_leaky_system_never_goes_by_its_bare_name(results):
+    systems = results.systems(results_fixture.NEXT)
+    for system in systems:
+        named = base.label(results, results_fixture.NEXT, systems, system)
+        assert named.endswith("(leaky)") == results_fixture.is_leaky(system.model)
+
+
+def test_what_all_systems_share_goes_unsaid():
+    systems = [base.System("a", "bce", 3), base.System("b", "bce", 3), base.System("b", "gdl", 3)]
+    assert [base.short(systems, system) for system in systems] == ["a bce", "b bce", "b gdl"]
+    assert [base.short(systems[:2], system) for system in systems[:2]] == ["a", "b"]
+    assert base.short(systems[:1], systems[0]) == "depth 3"
+
+
+def test_a_figure_of_what_was_not_measured_says_so(results):
+    for name in ("leak", "duel", "gradient_shares", "component_impact"):
+        assert len(base.svg(name, results, "moving_mnist")) < len(base.svg(name, results, results_fixture.NEXT))

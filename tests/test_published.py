@@ -103,3 +103,40 @@ def test_a_slip_in_the_file_is_named(tmp_path, old, new, names):
     with pytest.raises(UserError, match=rf"coleman\.yaml: {names}") as caught:
         published.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_leaky_score_is_set_against_a_replication_with_the_same_flaw_and_nothing_else():
+    kartal = next(source for source in published.load_all() if source.id == "kartal")
+    table = next(table for table in kartal.tables if table.leaky)
+    model = dict(table.network)
+    score = {
+        "scale": "paper",
+        "source": "official",
+        "causal": "leaky",
+        "loss": table.loss,
+        "dataset": "moving_mnist_next",
+    }
+    score["modes"] = {"free-running": {"context": 10, "horizon": 10}, "teacher-forced": {"context": 1, "horizon": 19}}
+    arguments = dict(table.data["moving_mnist_next"])
+    score["parameters"] = {"model": model, "dataset": {"arguments": arguments}}
+    assert published.obstacles(table, score) == ()
+    assert published.obstacles(table, {**score, "causal": "causal"}) == ("the published system is leaky",)
+
+
+def test_a_sample_value_is_quoted_and_never_compared():
+    samples = [t for source in published.load_all() for t in source.tables if t.status == "not a measurement"]
+    assert {table.values[0].printed for table in samples} == {25.0, 0.85}
+
+
+def test_the_published_scores_of_the_next_frame_system():
+    values = {
+        (source.id, table.metric, table.status): (table.mode, table.leaky, table.values[0].printed)
+        for source in published.load_all()
+        if source.id != "coleman"
+        for table in source.tables
+    }
+    assert values["kartal", "psnr_frame", "measured"] == ("teacher-forced", True, 46.22)
+    assert values["kartal", "ssim_gauss", "measured"] == ("teacher-forced", True, 0.990)
+    assert values["reshalfahsi", "psnr_frame", "measured"] == ("teacher-forced", False, 22.12)
+    assert values["reshalfahsi", "ssim_gauss", "measured"] == ("teacher-forced", False, 0.881)
+    assert values["reshalfahsi", "mae_pix01", "measured"] == ("teacher-forced", False, 0.021)

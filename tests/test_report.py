@@ -7,7 +7,6 @@ from collections import Counter
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from framecast import catalogue, published
 from framecast.figures import base
 from framecast.params import Addition, Study
-from framecast.report import tables
+from framecast.report import leak, tables
 from framecast.report.render import render
 from tests import results_fixture
 
@@ -42,6 +41,14 @@ STUDIES = {
         ),
     ),
 }
+
+
+class Unchecked(Study):
+    """A study whose names nobody has looked at."""
+
+    @property
+    def products(self):
+        return (self,)
 
 
 class Page(HTMLParser):
@@ -149,11 +156,12 @@ def test_both_readings_of_a_published_value_stand_beside_ours(page):
                 assert (value.dataset, str(value.depth), "printed") not in told
 
 
-def test_at_reduced_scale_nothing_is_compared(page):
+def test_at_reduced_scale_nothing_is_compared(page, results):
     assert "reduced scale" in page.text
     verdicts = Counter(attributes.get("class", "") for _, attributes in page.tags)
     explained = 1
-    assert verdicts["verdict verdict-not-comparable"] == 12 + explained
+    beside = len(leak.beside(results, results_fixture.NEXT))
+    assert verdicts["verdict verdict-not-comparable"] == 12 + beside + explained
     assert verdicts["verdict verdict-reproduced"] == verdicts["verdict verdict-worse"] == explained
 
 
@@ -213,8 +221,8 @@ def test_a_hostile_name_is_text(tmp_path):
     name = "<script>alert(1)</script>\"'--"
     cells = tuple(dataclasses.replace(cell, model=name) if cell.loss else cell for cell in results.cells)
     scores = results.scores.assign(model=results.scores["model"].replace("seq2seq_lstm", name))
-    axes = {"datasets": ("stocks",), "models": (name,)}
-    study = SimpleNamespace(title=name, systems=[(name, "mse", depth) for depth in (1, 2, 3)], every=axes.__getitem__)
+    lists = {"datasets": ("stocks",), "models": (name,), "depths": (1, 2, 3), "losses": ("mse",)}
+    study = Unchecked.model_construct(title=name, **lists)
     hostile = dataclasses.replace(results, cells=cells, scores=scores)
     page = Page(render(hostile, {}, {"<b>study": study}, "laptop"))
     assert [tag for tag, _ in page.tags].count("script") == 1
@@ -255,3 +263,23 @@ def test_units_and_directions_come_from_the_metrics_themselves():
     assert catalogue.metric_fact("mse_pix01", "better") == "lower"
     assert catalogue.metric_fact("psnr_frame", "better") == "higher"
     assert all(catalogue.metric_fact(metric, "unit") for metric in catalogue.metrics())
+
+
+def test_the_leak_is_told_in_one_table_with_badges(page, results):
+    assert "What is leaky, what is honest, and by how much" in page.text
+    assert "target leakage" in page.text
+    shaded = [attributes for tag, attributes in page.tags if tag == "td" and attributes.get("class") == "seen"]
+    assert len(shaded) == 2 * 3 * len(leak.part(results, results_fixture.NEXT).tables)
+    assert page.text.count("What is leaky") == 1  # a dataset without a teacher has no such table
+
+
+def test_effects_are_the_comparisons_of_the_table(page, folder):
+    """After minus before, whichever way round the table has the pair."""
+    truth = pd.read_csv(folder / "comparisons.csv").set_index(["dataset", "mode", "metric", "a", "b"])["difference"]
+    told = page.numbers("effect-difference")
+    assert told
+    for number in told:
+        about = tuple(number[f"data-{key}"] for key in ("dataset", "mode", "metric"))
+        pair = number["data-before"], number["data-after"]
+        sign, key = (-1, (*about, *pair)) if (*about, *pair) in truth.index else (1, (*about, *pair[::-1]))
+        assert float(number["data-value"]) == sign * truth[key]

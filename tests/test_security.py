@@ -394,7 +394,7 @@ def test_markup_in_params_and_manifests_is_text_in_the_report(tmp_path: Path, te
         for manifest in (cell.score_folder, cell.run_folder):
             for path in manifest.glob("*.json") if manifest else ():
                 told = json.loads(path.read_text())
-                told |= {name: text for name in ("origin", "mode", "device") if name in told}
+                told |= {name: text for name in ("origin", "split", "device") if name in told}
                 if "parameters" in told:
                     told["parameters"] |= {"test_tickers": [text], text: text}
                 path.write_text(json.dumps(told))

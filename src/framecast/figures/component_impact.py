@@ -66,7 +66,7 @@ def _draw_change(
     change: components.Change,
     metric: str,
     modes: tuple[str, ...],
-    height: float,
+    height: int,
 ) -> None:
     """One row: a point and its interval for each mode, the leading one on top."""
     for index, mode in enumerate(modes):

@@ -81,11 +81,11 @@ def _column(results: Results, dataset: str, changes: list[components.Change], me
 def _row(
     results: Results, dataset: str, change: components.Change, columns: tuple[ImpactColumn, ...], mode: str
 ) -> ImpactRow:
-    systems = results.systems(dataset)
+    pair = (change.before, change.after)
     return ImpactRow(
         change.what,
-        short(systems, change.before),
-        short(systems, change.after),
+        short(pair, change.before),
+        short(pair, change.after),
         tables.marks(results, dataset, change.after),
         tuple(_impact(results, dataset, change, column, mode) for column in columns),
     )
@@ -108,10 +108,10 @@ def _impact(
     }
     scale = 10.0**column.power
     width = (effect.high - effect.low) / scale
-    decimals = min(6, max(1, 1 - math.floor(math.log10(width)))) if width else 4
+    decimals = min(6, max(1, 2 - math.floor(math.log10(width)))) if width else 4
     difference, low, high = (
         tables.Number(
-            f"{value / scale:.{decimals}f}".replace("-", "−"),
+            tables.fixed(value / scale, decimals),
             {**about, "statistic": f"effect-{name}", "value": repr(value)},
         )
         for name, value in (("difference", effect.difference), ("low", effect.low), ("high", effect.high))

@@ -245,9 +245,7 @@ def _fall(dataset: str, levels: leak.Levels, metric: str) -> tables.Score:
     mean, sd = (
         None
         if value is None
-        else tables.Number(
-            f"{value:.{decimals}f}".replace("-", "−"), {**data, "statistic": f"fall-{name}", "value": repr(value)}
-        )
+        else tables.Number(tables.fixed(value, decimals), {**data, "statistic": f"fall-{name}", "value": repr(value)})
         for name, value in (("mean", levels.fall.mean), ("sd", levels.fall.sd))
     )
     assert mean is not None

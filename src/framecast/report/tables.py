@@ -156,6 +156,16 @@ def significant(value: float, power: int = 0, digits: int = 4) -> str:
     return text.replace("-", "−")
 
 
+def fixed(value: float, decimals: int) -> str:
+    """A number with so many decimals; what rounds to zero has no sign.
+
+    >>> fixed(-1.25, 1), fixed(-0.004, 2)
+    ('−1.2', '0.00')
+    """
+    text = f"{value:.{decimals}f}"
+    return text.replace("-", "−" if text.strip("-0.") else "")
+
+
 def scaled(metric: str, power: int) -> str:
     """A metric with the power of ten that its numbers are read in: mse_pix01 × 10⁻²."""
     return f"{metric} × 10{str(power).translate(SUPERSCRIPT)}" if power else metric

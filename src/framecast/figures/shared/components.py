@@ -107,8 +107,8 @@ def _ordered(one: System, other: System, terms: dict[System, Terms], plain: Syst
 
 
 def _told(before: Terms, after: Terms) -> str:
-    gone = [f"− {term}" for term in before if term not in after]
-    new = [f"+ {term}" for term in after if term not in before]
+    gone = [f"−\N{NO-BREAK SPACE}{term}" for term in before if term not in after]
+    new = [f"+\N{NO-BREAK SPACE}{term}" for term in after if term not in before]
     moved = [
         f"{term} {_weight(before[term]):g} → {_weight(after[term]):g}"
         for term in before
