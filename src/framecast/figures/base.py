@@ -81,7 +81,7 @@ class CellFiles:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """step, epoch, split, learning_rate, loss and one column per loss term."""
+        """step, epoch, split, learning_rate, loss, one column per loss term, and ``share_<term>`` if several."""
         return pd.read_csv(_file(self, self.run_folder, "history.csv"))
 
     @cached_property
