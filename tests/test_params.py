@@ -156,6 +156,32 @@ LINES = {
         GOOD.replace("[seq2seq_lstm]", "[seq2seq_convlstm]", 1),
         "studies.sequence_depth: found model seq2seq_convlstm, which needs video, with dataset generated_sins",
     ),
+    "flips of series": (
+        GOOD.replace("{batch_size: 16}", "{batch_size: 16, flips: true, rotations: true}"),
+        "studies.sequence_depth: found flips and rotations in the training of model seq2seq_lstm with dataset "
+        "generated_sins, which is series; allowed: flips and rotations with video, noise with both",
+    ),
+    "rotations of everything": (
+        GOOD.replace("epochs: 2", "epochs: 2, rotations: true"),
+        "studies.sequence_depth: found rotations in the training of model seq2seq_lstm with dataset generated_sins",
+    ),
+    "a factor that does not reduce": (
+        GOOD.replace("epochs: 2", "epochs: 2, plateau_factor: 1"),
+        "training.plateau_factor: found 1; allowed: below 1",
+    ),
+    "no patience": (GOOD.replace("epochs: 2", "epochs: 2, plateau_patience: 0"), "training.plateau_patience: found 0"),
+    "a floor below ground": (
+        GOOD.replace("{batch_size: 16}", "{learning_rate_floor: -1e-6}"),
+        "models.seq2seq_lstm.training.learning_rate_floor: found -1e-06; allowed: 0 or more",
+    ),
+    "a negative threshold": (
+        GOOD.replace("epochs: 2", "epochs: 2, plateau_min_delta: -1"),
+        "training.plateau_min_delta: found -1; allowed: 0 or more",
+    ),
+    "negative noise": (
+        GOOD.replace("epochs: 2", "epochs: 2, noise: -0.1"),
+        "training.noise: found -0.1; allowed: 0 or",
+    ),
     "a metric for video on series": (
         GOOD.replace("primary: mse_pix01", "primary: psnr_frame"),
         "evaluation.primary: found 'psnr_frame', which needs video, and dataset generated_sins is series",

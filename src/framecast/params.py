@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from framecast import catalogue, ranges
 from framecast.errors import UserError
-from framecast.ranges import Decay, NonNegativeInt, PositiveFloat, PositiveInt
+from framecast.ranges import Decay, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Reduction
 
 PARAMS = Path("params.yaml")
 LONGEST_NAME = 64  #: file systems take 255 bytes, some of which our endings need
@@ -126,17 +126,27 @@ class ModelEntry(Entry):
 
 
 class Training(Section):
-    """How a cell is trained. A model's own ``training`` overrides any of these."""
+    """How a cell is trained. A model's own ``training`` overrides any of these.
+
+    The four fields after ``schedule`` are read by the schedule ``plateau`` alone; no other has a use for them.
+    """
 
     epochs: PositiveInt
     batch_size: PositiveInt
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     learning_rate: PositiveFloat
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    weight_decay: NonNegativeFloat = 0.0
+    schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = "constant"
+    plateau_factor: Reduction = 0.2
+    plateau_patience: PositiveInt = 3
+    plateau_min_delta: NonNegativeFloat = 1e-4
+    learning_rate_floor: NonNegativeFloat = 1e-6
     clip_norm: PositiveFloat | None = None
     clip_norm_each: PositiveFloat | None = None
+    flips: bool = False
+    rotations: bool = False
+    noise: NonNegativeFloat = 0.0
     precision: Literal["float32", "bf16"] = "float32"
     channels_last: bool = False
     compile: Literal["off", "default", "reduce-overhead"] = "off"
@@ -358,12 +368,13 @@ def _product_paths(name: str, study: Study) -> Iterator[tuple[Any, ...]]:
 
 
 def _check_product(params: Params, path: tuple[Any, ...], product: Product) -> None:
-    """Refuse a product that cannot be built: a model or loss for images on a series, or the other way round."""
+    """Refuse a product that cannot be made: what needs images (model, loss, flips) on a series, or the reverse."""
     for dataset in product.datasets:
         holds = params.frames(dataset)
         for model in product.models:
             wants = catalogue.frames("models", params.models[model].kind)
             _fits(path, f"model {model}", wants, dataset, holds)
+            _can_be_turned(params, path, model, dataset)
         for loss in product.losses:
             for term in params.losses[loss]:
                 _fits(path, f"loss {loss} (term {term})", catalogue.frames("losses", term), dataset, holds)
@@ -373,6 +384,14 @@ def _fits(path: tuple[Any, ...], what: str, wants: str, dataset: str, holds: str
     if wants not in ("any", holds):
         told = f"found {what}, which needs {wants}, with dataset {dataset}, which is {holds}"
         raise _Wrong(path, f"{told}; allowed: what fits together, so put them in different studies")
+
+
+def _can_be_turned(params: Params, path: tuple[Any, ...], model: str, dataset: str) -> None:
+    """Flips and rotations move pixels, which a series has not; noise has a meaning everywhere."""
+    asked = [key for key in ("flips", "rotations") if getattr(params.recipe(model), key)]
+    if asked and params.frames(dataset) == "series":
+        told = f"found {' and '.join(asked)} in the training of model {model} with dataset {dataset}, which is series"
+        raise _Wrong(path, f"{told}; allowed: flips and rotations with video, noise with both")
 
 
 def _check_evaluation(params: Params) -> None:

@@ -24,6 +24,20 @@ from framecast.training.seeding import be_deterministic, epoch_order, seed_weigh
 
 CPU = torch.device("cpu")
 RECIPE = Training(epochs=3, batch_size=4, learning_rate=1e-2, log_every=2, schedule="one_cycle", clip_norm=0.5)
+PLATEAU = Training(
+    epochs=30,
+    batch_size=4,
+    learning_rate=0.3,
+    log_every=2,
+    schedule="plateau",
+    plateau_patience=1,
+    plateau_min_delta=1e-3,
+    learning_rate_floor=0.01,
+    clip_norm_each=0.1,
+    early_stopping=4,
+    noise=0.05,
+)
+VIDEO = PLATEAU.model_copy(update={"epochs": 4, "flips": True, "rotations": True})
 
 
 class StopAt:
@@ -44,12 +58,27 @@ class Dropping(Seq2SeqLSTM):
         return super().forward(torch.nn.functional.dropout(context, 0.3, self.training), horizon)
 
 
-def trainer(recipe: Training = RECIPE, seed: int = 1) -> Trainer:
+class Scripted(WeightedLoss):
+    """A loss whose values on the validation split are given beforehand; the loop asks once per validation."""
+
+    def __init__(self, validations: list[float]) -> None:
+        super().__init__({"mse": 1.0, "l1": 0.5})
+        self.left = iter(validations)
+
+    def __call__(self, forecast: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        total, terms = super().__call__(forecast, target)
+        return total if total.requires_grad else torch.tensor(next(self.left)), terms
+
+
+def trainer(recipe: Training = RECIPE, seed: int = 1, loss: WeightedLoss | None = None) -> Trainer:
     be_deterministic(1)
-    rows = torch.from_numpy(np.random.default_rng(0).random((14, 8, 1), dtype=np.float32))
+    frame = (1, 4, 4) if recipe.flips else (1,)
+    rows = torch.from_numpy(np.random.default_rng(0).random((14, 8, *frame), dtype=np.float32))
     seed_weights(seed)
-    model = Dropping((1,), depth=1, hidden_size=4)
-    loss = WeightedLoss({"mse": 1.0, "l1": 0.5})
+    model = (
+        Seq2SeqConvLSTM(frame, depth=1, hidden_channels=2) if recipe.flips else Dropping(frame, depth=1, hidden_size=4)
+    )
+    loss = loss or WeightedLoss({"mse": 1.0, "l1": 0.5})
     train, validation = StoredSplit(rows[:10], CPU), StoredSplit(rows[10:], CPU)
     return Trainer("the/cell", model, loss, train, validation, recipe, context=5, seed=seed, device=CPU)
 
@@ -74,8 +103,10 @@ def undisturbed(folder: Path, recipe: Training = RECIPE) -> tuple[dict[str, byte
         ),
         RECIPE.model_copy(update={"precision": "bf16", "selection": "last", "schedule": "cosine"}),
         RECIPE.model_copy(update={"early_stopping": 1, "learning_rate": 1.0, "epochs": 30, "schedule": "constant"}),
+        PLATEAU,
+        VIDEO,
     ],
-    ids=["adam", "rmsprop", "bf16", "early-stopping"],
+    ids=["adam", "rmsprop", "bf16", "early-stopping", "plateau-and-noise", "flips-and-rotations"],
 )
 def test_resume_at_every_step_is_bit_identical(tmp_path: Path, recipe: Training) -> None:
     expected = undisturbed(tmp_path / "whole", recipe)
@@ -122,6 +153,93 @@ def test_early_stopping_stops_and_restores_the_best(tmp_path: Path) -> None:
     assert made.ledger.history[-1]["loss"] == pytest.approx(ledger.best_loss)
 
 
+@pytest.mark.parametrize(("factor", "patience", "floor", "min_delta"), [(0.2, 3, 1e-6, 1e-4), (0.5, 1, 0.0, 0.0)])
+def test_plateau_equals_torch_on_scripted_losses(factor: float, patience: int, floor: float, min_delta: float) -> None:
+    """PyTorch's own rule, whose patience is one less; the losses hover about the threshold and are long enough for
+    the floor."""
+    numbers = np.random.default_rng(5)
+    losses = np.concatenate(
+        [0.5 - 0.9e-4 * np.arange(12), 0.4 + 2e-4 * numbers.standard_normal(25), 0.3 - 1e-3 * np.arange(3), [0.3] * 20]
+    ).tolist()
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=5e-4)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=factor, patience=patience - 1, threshold=min_delta, threshold_mode="abs", min_lr=floor, eps=0
+    )
+    rules = {"factor": factor, "floor": floor, "min_delta": min_delta}
+    rates = [optimizers.plateau(5e-4, losses[:seen], patience=patience, **rules) for seen in range(len(losses) + 1)]
+    for rate, loss in zip(rates, losses, strict=False):
+        assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        theirs.step(loss)
+    assert len(set(rates)) > 4
+    assert floor == 0 or rates[-1] == floor
+    assert optimizers.plateau(1e-7, losses, patience=patience, factor=factor, floor=1e-6, min_delta=0.0) == 1e-7
+
+
+def test_plateau_counts_as_keras_does() -> None:
+    def rate(*losses: float, patience: int = 2) -> float:
+        return optimizers.plateau(1.0, losses, factor=0.5, patience=patience, floor=0.3, min_delta=0.125)
+
+    assert rate(1.0) == rate(1.0, 0.9) == 1.0  # the first loss is the best; one that waits is not enough
+    assert rate(1.0, 0.9, 0.875) == 0.5  # two that better it by no more than min_delta are
+    assert rate(1.0, 0.9, 0.87) == 1.0  # a sum of small steps is an improvement on the best
+    assert rate(1.0, 0.9, 0.87, 0.87) == 1.0  # which starts the waiting again
+    assert rate(1.0, 1.0, 1.0, 1.0) == 0.5  # as a reduction does
+    assert rate(1.0, *[1.0] * 4) == 0.3  # 0.25 lies below the floor
+    assert rate(1.0, *[1.0] * 40) == 0.3
+    assert rate(1.0, 1.0, patience=1) == 0.5
+
+
+def test_plateau_and_early_stopping_follow_the_validation_losses_of_the_loop(tmp_path: Path) -> None:
+    losses = [value / 16 for value in (9, 8, 8, 8, 7, 7, 7.5, 7, 7, 7, 7)]
+    recipe = PLATEAU.model_copy(update={"plateau_patience": 2, "early_stopping": 5, "noise": 0.0})
+    made = trainer(recipe, loss=Scripted(losses))
+    taken, optimize = {}, made.optimizer.step
+
+    def step(rate: float) -> None:
+        optimize(rate)
+        taken[made.ledger.step] = rate
+
+    made.optimizer.step = step  # type: ignore[method-assign]
+    kept = {}
+    ledger = made.fit(
+        Checkpoints(tmp_path, "key"), StopAt(10**9), lambda at, *_: kept.update({at: outcome(made)[0]}), lambda: False
+    )
+    by_epoch = [0.3] * 4 + [0.06] * 3 + [0.012] * 2 + [0.01]
+    assert [taken[3 * epoch] for epoch in range(10)] == pytest.approx(by_epoch)  # from the next step on, not later
+    assert list(taken.values()) == [taken[step // 3 * 3] for step in taken]
+    assert [row["learning_rate"] for row in ledger.history] == [taken[row["step"] - 1] for row in ledger.history]
+    assert (ledger.stopped_early, ledger.step, ledger.best_step) == (True, 30, 15)
+    assert outcome(made)[0] == kept[15]
+
+
+def test_shares_of_the_gradient_stand_in_every_training_row_and_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer()
+    given: list[tuple[Tensor, Tensor]] = []
+    shares, weigh = WeightedLoss.shares, made.loss
+
+    class Watched(WeightedLoss):
+        def __call__(self, forecast: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            if forecast.requires_grad:
+                given.append((forecast.detach().clone(), target.clone()))
+            return super().__call__(forecast, target)
+
+    made.loss = Watched({"mse": 1.0, "l1": 0.5})
+    made.fit(Checkpoints(tmp_path / "one", "key"), StopAt(10**9), lambda *_: None)
+    rows = [row for row in made.ledger.history if row["split"] == "train"]
+    assert [row["step"] for row in rows] == [2, 3, 4, 6, 8, 9]  # every log_every = 2 steps, and each end of an epoch
+    for row in rows:
+        told = shares(weigh, *given[row["step"] - 1])
+        assert {"mse": row["share_mse"], "l1": row["share_l1"]} == told
+    assert not any(name.startswith("share_") for row in made.ledger.history if row not in rows for name in row)
+    monkeypatch.setattr(WeightedLoss, "shares", lambda *_: {})
+    assert undisturbed(tmp_path / "without")[0] == outcome(made)[0]
+    single = trainer(loss=WeightedLoss({"mse": 1.0}))
+    monkeypatch.setattr(WeightedLoss, "shares", lambda *_: pytest.fail("one term has the whole gradient"))
+    single.fit(Checkpoints(tmp_path / "single", "key"), StopAt(10**9), lambda *_: None)
+
+
 def test_seeds_and_epochs_give_different_orders_and_runs(tmp_path: Path) -> None:
     assert not np.array_equal(epoch_order(1, 0, 50), epoch_order(1, 1, 50))
     assert not np.array_equal(epoch_order(1, 0, 50), epoch_order(2, 0, 50))
@@ -132,16 +250,16 @@ def test_seeds_and_epochs_give_different_orders_and_runs(tmp_path: Path) -> None
 
 def test_nan_stops_at_its_step_and_keeps_the_state_before(tmp_path: Path) -> None:
     made = trainer()
-    clean = made.loss
 
-    def broken(forecast: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        total, terms = clean(forecast, target)
-        if made.model.training and made.ledger.step == 4:
-            terms["l1"] = terms["l1"] * math.nan
-            total = total * math.nan
-        return total, terms
+    class Broken(WeightedLoss):
+        def __call__(self, forecast: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            total, terms = super().__call__(forecast, target)
+            if made.model.training and made.ledger.step == 4:
+                terms["l1"] = terms["l1"] * math.nan
+                total = total * math.nan
+            return total, terms
 
-    made.loss = broken  # type: ignore[assignment]
+    made.loss = Broken({"mse": 1.0, "l1": 0.5})
     with pytest.raises(UserError, match=r"the/cell: step 5: loss term l1 is nan; .*lower learning_rate"):
         made.fit(Checkpoints(tmp_path, "key"), StopAt(10**9), lambda *_: None)
     resumed = trainer()
@@ -304,3 +422,7 @@ def test_clipping_equals_torch_and_keras() -> None:
     torch.testing.assert_close(whole, [p.grad for p in parameters], rtol=1e-5, atol=1e-7)
     each = clipped(each=1.0)
     torch.testing.assert_close(each, [g * min(1.0, 1.0 / float(g.norm())) for g in gradients])
+    for p, g in zip(parameters, each, strict=True):
+        p.grad = g.clone()
+    torch.nn.utils.clip_grad_norm_(parameters, 0.3)
+    torch.testing.assert_close(clipped(each=1.0, whole=0.3), [p.grad for p in parameters], rtol=1e-5, atol=1e-7)

@@ -90,7 +90,7 @@ class CellFiles:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """step, epoch, split, learning_rate, loss, one column per loss term, and ``share_<term>`` where terms share."""
+        """step, epoch, split, learning_rate, loss, one column per loss term, and ``share_<term>`` if several."""
         return pd.read_csv(_file(self, self.run_folder, "history.csv"))
 
     @cached_property

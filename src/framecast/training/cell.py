@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from framecast import artifacts, construct, prepared
 from framecast.cluster.journal import Asked, attempt
 from framecast.losses.base import WeightedLoss
+from framecast.training import augmentation
 from framecast.training.checkpoint import Checkpoints
 from framecast.training.lease import lease
 from framecast.training.loop import Ledger, Trainer
@@ -58,6 +59,8 @@ def _trainer(grid: "Grid", cell: "Cell", device: torch.device) -> Trainer:
     recipe, seed = grid.params.recipe(cell.model), int(cell.seed or 0)
     be_deterministic(recipe.threads)
     data = prepared.Prepared(grid, cell.dataset)
+    if recipe.rotations:
+        augmentation.refuse_to_turn(data.dataset.frame_shape, cell.name)
     seed_weights(seed)
     return Trainer(
         cell.name,
@@ -99,8 +102,8 @@ def _write_bundle(folder: Path, trainer: Trainer, ledger: Ledger, manifest: dict
     weights = {name: value.cpu().contiguous() for name, value in trainer.model.state_dict().items()}
     with artifacts.replacing(folder / "model.safetensors") as partial:
         save_file(weights, partial)
-    columns = list(dict.fromkeys(name for row in ledger.history for name in row))
-    lines = [",".join(columns), *(",".join(str(row[name]) for name in columns) for row in ledger.history)]
+    columns = list(dict.fromkeys(name for row in ledger.history for name in row))  # a row may lack some: left empty
+    lines = [",".join(columns), *(",".join(str(row.get(name, "")) for name in columns) for row in ledger.history)]
     artifacts.write_text(folder / "history.csv", "\n".join(lines) + "\n")
     manifest["sha256"] = {name: artifacts.sha256_of(folder / name) for name in ("history.csv", "model.safetensors")}
     artifacts.write_json(folder / "run.json", manifest)

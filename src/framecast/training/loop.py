@@ -4,7 +4,7 @@
 
 A run stopped at any step and started again is bit-identical to one never stopped: its state is the parameters, the
 optimiser's moments and a little bookkeeping, all in the checkpoint; everything else (data order, random numbers,
-learning rate) is a function of the seed and the step.
+augmentation, learning rate) is a function of the seed, the step and the history up to it.
 """
 
 import math
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from framecast.data.base import Split
 from framecast.errors import NotFinished, UserError
 from framecast.losses.base import WeightedLoss
-from framecast.training import optimizers
+from framecast.training import augmentation, optimizers
 from framecast.training.checkpoint import Checkpoint, Checkpoints
 from framecast.training.seeding import epoch_order, seed_step
 
@@ -47,6 +47,10 @@ class Ledger:
     def validations_since_best(self) -> int:
         """How many validations have passed without a new best one."""
         return sum(row["split"] == "validation" and row["step"] > self.best_step for row in self.history)
+
+    def validation_losses(self, step: int) -> list[float]:
+        """The validation losses that were known when ``step`` updates were made, oldest first."""
+        return [row["loss"] for row in self.history if row["split"] == "validation" and row["step"] <= step]
 
 
 class Trainer:
@@ -103,7 +107,8 @@ class Trainer:
                     f"cell {self.cell}: step {self.ledger.step + 1}: {fault}; the state before that step is kept in "
                     f"{checkpoints.folder}; lower learning_rate or set clip_norm in params.yaml"
                 ) from None
-            self._record()
+            if self._validation_is_due():
+                self._validate()
             tell(self.ledger.step, self.steps, loss)
             if save_every():
                 self._save(checkpoints)
@@ -122,7 +127,12 @@ class Trainer:
         step = self.ledger.step
         seed_step(self.seed, step)
         self.model.train()
-        total, terms = self._loss_of(self.train, self._training_batch(step), step // self.steps_per_epoch)
+        sequences = self.train.batch(self._training_batch(step), step // self.steps_per_epoch)
+        truth, seen = augmentation.augmented(
+            sequences, flips=self.recipe.flips, rotations=self.recipe.rotations, noise=self.recipe.noise
+        )
+        forecast, target = self._forecast(seen), truth[:, self.context :]
+        total, terms = self.loss(forecast, target)
         self.model.zero_grad(set_to_none=True)
         total.backward()
         norms = optimizers.gradient_norms(self.parameters)
@@ -133,14 +143,15 @@ class Trainer:
         for name, value in values.items():
             self.ledger.sums[name] = self.ledger.sums.get(name, 0.0) + value
         self.ledger.sums["steps"] = self.ledger.sums.get("steps", 0) + 1
+        if self._row_is_due():
+            self._close_row(forecast, target)
         return values["loss"]
 
-    def _loss_of(self, split: Split, indices: np.ndarray, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        sequences = split.batch(indices, epoch)  # (B, T+K, *frame)
-        context, target = sequences[:, : self.context], sequences[:, self.context :]
+    def _forecast(self, sequences: Tensor) -> Tensor:
+        """(B, T+K, *frame) → (B, K, *frame): the model reads the context, and the rest as its teacher."""
+        context, teacher = sequences[:, : self.context], sequences[:, self.context :]
         with self._autocast():
-            forecast = self.forward(context, target.shape[1], target)
-        return self.loss(forecast, target)
+            return self.forward(context, teacher.shape[1], teacher)
 
     def _training_batch(self, step: int) -> np.ndarray:
         epoch, position = divmod(step, self.steps_per_epoch)
@@ -162,16 +173,21 @@ class Trainer:
 
     # --- bookkeeping ------------------------------------------------------------------------------
 
-    def _record(self) -> None:
-        """Close a training row and validate when they are due."""
-        step, last = self.ledger.step, self.ledger.step >= self.steps
-        at_epoch_end = step % self.steps_per_epoch == 0
-        if step % self.recipe.log_every == 0 or at_epoch_end:
-            count = self.ledger.sums.pop("steps")
-            self._add_row("train", {name: value / count for name, value in self.ledger.sums.items()})
-            self.ledger.sums = {}
-        if last or (at_epoch_end and (step // self.steps_per_epoch) % self.recipe.validate_every == 0):
-            self._validate()
+    def _row_is_due(self) -> bool:
+        return self.ledger.step % self.recipe.log_every == 0 or self.ledger.step % self.steps_per_epoch == 0
+
+    def _close_row(self, forecast: Tensor, target: Tensor) -> None:
+        """A training row: the means since the last one, and each term's share of the gradient at this very step."""
+        count = self.ledger.sums.pop("steps")
+        means = {name: value / count for name, value in self.ledger.sums.items()}
+        shares = self.loss.shares(forecast, target) if len(self.loss.terms) > 1 else {}
+        self._add_row("train", means | {f"share_{name}": share for name, share in shares.items()})
+        self.ledger.sums = {}
+
+    def _validation_is_due(self) -> bool:
+        epochs, steps_into_the_next = divmod(self.ledger.step, self.steps_per_epoch)
+        at_its_turn = steps_into_the_next == 0 and epochs % self.recipe.validate_every == 0
+        return self.ledger.step >= self.steps or at_its_turn
 
     def _validate(self) -> None:
         """Mean loss over the validation split; remembers the best weights."""
@@ -181,7 +197,8 @@ class Trainer:
         with torch.no_grad():
             for start in range(0, len(self.validation), size):
                 indices = np.arange(start, min(start + size, len(self.validation)))
-                total, terms = self._loss_of(self.validation, indices, epoch=0)
+                sequences = self.validation.batch(indices)
+                total, terms = self.loss(self._forecast(sequences), sequences[:, self.context :])
                 for name, value in {"loss": total, **terms}.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(indices)
         means = {name: value / len(self.validation) for name, value in sums.items()}
@@ -200,7 +217,18 @@ class Trainer:
         self.ledger.history.append(row | {"learning_rate": self._learning_rate(step - 1), **means})
 
     def _learning_rate(self, step: int) -> float:
-        return optimizers.learning_rate(self.recipe.schedule, self.recipe.learning_rate, step, self.steps)
+        """The learning rate of the update number ``step``, counted from 0."""
+        recipe = self.recipe
+        if recipe.schedule == "plateau":
+            return optimizers.plateau(
+                recipe.learning_rate,
+                self.ledger.validation_losses(step),
+                factor=recipe.plateau_factor,
+                patience=recipe.plateau_patience,
+                floor=recipe.learning_rate_floor,
+                min_delta=recipe.plateau_min_delta,
+            )
+        return optimizers.learning_rate(recipe.schedule, recipe.learning_rate, step, self.steps)
 
     # --- state ------------------------------------------------------------------------------------
 

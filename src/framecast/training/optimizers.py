@@ -1,10 +1,11 @@
 """Optimisers, learning-rate schedules and gradient clipping, by their names in ``params.yaml``.
 
-A schedule is a function of the step alone, so it has no state to save.
+A schedule is a function of the step and, for ``plateau``, of the validation losses before it, which the history holds
+anyway. So it has no state to save.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -66,7 +67,7 @@ class Optimizer:
 
 
 def learning_rate(schedule: str, peak: float, step: int, steps: int) -> float:
-    """The learning rate of step 0 … steps−1.
+    """The learning rate of step 0 … steps−1 under a schedule that depends on the step alone.
 
     constant   the peak
     cosine     peak · ½ (1 + cos(π s / S)), from the peak to 0
@@ -80,6 +81,30 @@ def learning_rate(schedule: str, peak: float, step: int, steps: int) -> float:
     if step <= turn:
         return _cosine(peak / 25, peak, step / turn)
     return _cosine(peak, peak / 25e4, (step - turn) / (steps - 1 - turn))
+
+
+def plateau(
+    peak: float, losses: Iterable[float], *, factor: float, patience: int, floor: float, min_delta: float
+) -> float:
+    """The learning rate after validations with these ``losses``, counted as Keras' ``ReduceLROnPlateau`` does.
+
+    A loss L below best − ``min_delta`` becomes the best, and the waiting starts again at 0. Any other is waited for:
+    the ``patience``-th of them in a row multiplies the rate by ``factor``, down to ``floor`` and no further, and the
+    waiting starts again at 0; the best stays what it is. Cooldown is 0: the next loss counts already.
+
+    ``min_delta`` is in the units of the loss (Keras' default: 1e-4), so slow progress may pass for none. Early stopping
+    and the selection of weights have no such threshold: there, any lower loss is the best. PyTorch's class of the same
+    name waits for one loss more (its patience p is p + 1 here). A peak below the floor is left alone.
+    """
+    rate, best, waited = peak, math.inf, 0
+    for loss in losses:
+        if loss < best - min_delta:
+            best, waited = loss, 0
+        else:
+            waited += 1
+        if waited >= patience and rate > floor:
+            rate, waited = max(rate * factor, floor), 0
+    return rate
 
 
 def _cosine(start: float, end: float, part: float) -> float:
