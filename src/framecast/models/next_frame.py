@@ -33,6 +33,7 @@ from framecast.models.layers.gates import lstm_gates
 from framecast.ranges import PositiveInt
 
 FRAMES = "video"
+LEAKS = {"head": ("leaky",)}  #: only in a named replication
 KERNELS = (5, 3, 1)  #: of the blocks, from the input up
 MOMENTUM, EPSILON = 0.01, 1e-3  #: of the normalisation; Keras counts momentum the other way round, 0.99
 
