@@ -18,6 +18,7 @@ rule all:
     default_target: True
     input:
         every_prepared_dataset,
+        every_probe,
         every_trained_cell,
         every_score,
         study.table_files(),

@@ -103,6 +103,27 @@ def prepare(dataset: Annotated[str, typer.Argument(metavar="DATASET")], key: Key
 
 
 @app.command()
+def probe(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET")],
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    depth: Annotated[int, typer.Option(help="layers of the model")],
+    key: Key = "",
+) -> None:
+    """Look whether a system forecasts from frames that it cannot know yet, and refuse it if it does."""
+    study = _grid()
+    found = next(
+        (cell for cell in study.probes if (cell.dataset, cell.model, cell.depth) == (dataset, model, depth)), None
+    )
+    if found is None:
+        probed = ", ".join(f"{cell.dataset} {cell.model} --depth {cell.depth}" for cell in study.probes)
+        raise UserError(f"probe {dataset} {model} --depth {depth}: no study trains it; allowed: {probed}")
+    _expect(key, study.probe_key(found), f"the probe of {dataset} {model} --depth {depth}")
+    from framecast.evaluation import probe as probing
+
+    print(probing.probe(study, found))
+
+
+@app.command()
 def train(
     cell: CellName,
     key: Key = "",
@@ -125,6 +146,7 @@ def train(
         raise UserError(f"cell {cell}: a baseline is not trained; run `framecast evaluate {cell}`")
     _expect(key, study.run_key(found), f"cell {cell}")
     from framecast.devices import choose
+    from framecast.evaluation.probe import ensure
     from framecast.training.cell import train as train_cell
 
     wanted, (asked, left) = choose(device), _job_limits()
@@ -136,6 +158,7 @@ def train(
             stop=stop,
             device=wanted,
             asked=asked,
+            admit=lambda: ensure(study, found),
             patience=(left or 0.0) if requeue else 0.0,
             checkpoint_minutes=checkpoint_minutes,
         ):

@@ -4,6 +4,7 @@ A cell is ``{dataset}/{model}/depth-{depth}/{loss}/seed-{seed}``; a baseline is 
 lies in a folder named by the *key* of what made it, so staleness is existence: no clock and no engine's memory enters.
 
     data/processed/<dataset>/<key>/   arrays.safetensors, manifest.json
+    data/runs/<dataset>/<model>/depth-<depth>/causality/<key>/   probe.json
     data/runs/<cell>/<key>/           model.safetensors, history.csv, run.json
     data/scores/<cell>/<key>/         scores.csv, sequences.safetensors, clips.safetensors, score.json
 
@@ -33,8 +34,10 @@ FIGURES = REPORTS / "figures"
 
 CELL = "{dataset}/{model}/depth-{depth}/{loss}/seed-{seed}"
 BASELINE = "{dataset}/{model}"
+PROBE = "{dataset}/{model}/depth-{depth}/causality"
 
 DATA_FILES = ("arrays.safetensors", "manifest.json")
+PROBE_FILES = ("probe.json",)
 RUN_FILES = ("model.safetensors", "history.csv", "run.json")
 SCORE_FILES = ("scores.csv", "sequences.safetensors", "clips.safetensors", "score.json")
 TABLES = ("scores.csv", "horizon.csv", "comparisons.csv", "metrics.json", "loss_curves.csv")
@@ -125,6 +128,11 @@ class Grid:
         """Trained cells and baselines together."""
         return len(self.scored)
 
+    @cached_property
+    def probes(self) -> tuple[Cell, ...]:
+        """One cell of every dataset, model and depth: these are probed for causality, whatever loss and seed."""
+        return tuple({(cell.dataset, cell.model, cell.depth): cell for cell in reversed(self.cells)}.values())[::-1]
+
     def figures(self) -> Iterator[tuple[str, str]]:
         """(figure, dataset) for every figure that ``params.yaml`` asks for."""
         for dataset in self.datasets:
@@ -137,6 +145,16 @@ class Grid:
     def data_key(self, dataset: str) -> str:
         """Parameters and code of a dataset, and its raw files where their content is the user's."""
         return self._remember(("data", dataset), lambda: _key("data", *self._data_facts(dataset)))
+
+    def probe_key(self, cell: Cell) -> str:
+        """Everything that can change the verdict on a cell's dataset, model and depth, and what follows from it."""
+
+        def compute() -> str:
+            kinds = f"models.{self.kind(cell)}", f"data.{self.params.datasets[cell.dataset].kind}"
+            code = catalogue.fingerprint("evaluation.probe", *kinds)
+            return _key("probe", self.probe_parameters(cell), code)
+
+        return self._remember(("probe", cell.dataset, cell.model, str(cell.depth)), compute)
 
     def run_key(self, cell: Cell) -> str:
         """Everything that can change the weights of a cell."""
@@ -180,6 +198,12 @@ class Grid:
             "training": {} if cell.is_baseline else as_tree(self.params.recipe(cell.model)),
             **({"weights": weights} if weights else {}),
         }
+
+    def probe_parameters(self, cell: Cell) -> dict[str, Any]:
+        """What was resolved for the probe of a cell's dataset, model and depth."""
+        model = {"kind": self.kind(cell), "depth": cell.depth, **self.model_arguments(cell)}
+        replication = self.params.models[cell.model].replication
+        return {"dataset": as_tree(self.params.datasets[cell.dataset]), "model": model, "replication": replication}
 
     def kind(self, cell: Cell) -> str:
         """The module of a cell's model; a baseline's name is its module."""
@@ -247,6 +271,10 @@ class Grid:
         """Where a prepared dataset lies."""
         return PROCESSED / dataset / self.data_key(dataset)
 
+    def probe_folder(self, cell: Cell) -> Path:
+        """Where the probe of a cell's dataset, model and depth lies."""
+        return RUNS / PROBE.format_map(vars(cell)) / self.probe_key(cell)
+
     def run_folder(self, cell: Cell) -> Path:
         """Where a trained cell lies."""
         return RUNS / cell.name / self.run_key(cell)
@@ -272,6 +300,10 @@ class Grid:
     def data_files(self, dataset: str) -> list[str]:
         """Everything that ``prepare`` makes."""
         return _in(self.data_folder(dataset), DATA_FILES)
+
+    def probe_files(self, cell: Cell) -> list[str]:
+        """Everything that ``probe`` makes."""
+        return _in(self.probe_folder(cell), PROBE_FILES)
 
     def run_files(self, cell: Cell) -> list[str]:
         """Everything that ``train`` makes."""

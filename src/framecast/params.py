@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
@@ -120,8 +120,12 @@ S = TypeVar("S", bound=BaseModel)
 
 
 class ModelEntry(Entry):
-    """A named model; ``training`` holds what its recipe changes in the training section."""
+    """A named model; ``training`` holds what its recipe changes in the training section.
 
+    ``replication`` marks one that is known to leak, as the published one does that it repeats.
+    """
+
+    replication: bool = False
     training: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -345,6 +349,8 @@ def _checked(params: Params) -> Params:
     models = {name: _entry("models", name, entry, catalogue.trained()) for name, entry in params.models.items()}
     losses = {name: _loss(name, terms) for name, terms in params.losses.items()}
     models = {name: _trained(params.training, name, entry) for name, entry in models.items()}
+    for name, entry in models.items():
+        _refuse_a_leak(name, entry)
     params = params.model_copy(update={"datasets": datasets, "models": models, "losses": losses})
     _known(("baselines",), params.baselines, catalogue.baselines())
     for name in params.models:
@@ -450,6 +456,19 @@ def _trained(base: Training, name: str, entry: ModelEntry) -> ModelEntry:
     whole = _validated(Training, {**as_tree(base), **entry.training}, ("models", name, "training"))
     changes = {key: getattr(whole, key) for key in entry.training}
     return entry.model_copy(update={"training": changes})
+
+
+def _refuse_a_leak(name: str, entry: ModelEntry) -> None:
+    """Arguments of which a model's module says that they leak (``LEAKS``) stand only in a named replication."""
+    for argument, leaky in catalogue.constant(f"models.{entry.kind}", "LEAKS", {}).items():
+        if (found := entry.arguments[argument]) in leaky and not entry.replication:
+            choices = get_args(_arguments(f"models.{entry.kind}").model_fields[argument].annotation)
+            causal = ", ".join(str(choice) for choice in choices if choice not in leaky) or "another value"
+            told = f"found {_shown(found)}, which lets a forecast see the frame it must forecast"
+            raise _Wrong(
+                ("models", name, argument),
+                f"{told}; allowed: {causal}; for a published leak, write `replication: true` beside it",
+            )
 
 
 def _loss(name: str, terms: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ def prune(grid: "Grid", phase: str) -> None:
     """Prune ``data``, ``train`` or ``evaluate``: every keyed folder that is not in the grid."""
     phases = {
         "data": (PROCESSED, {grid.data_folder(name) for name in grid.datasets}),
-        "train": (RUNS, {grid.run_folder(cell) for cell in grid.cells}),
+        "train": (RUNS, {grid.run_folder(cell) for cell in grid.cells} | set(map(grid.probe_folder, grid.probes))),
         "evaluate": (SCORES, {grid.score_folder(cell) for cell in grid.scored}),
     }
     if phase not in phases:

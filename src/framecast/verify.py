@@ -42,6 +42,7 @@ from framecast.grid import (
     CHECKPOINTS,
     DATA_FILES,
     FIGURES,
+    PROBE_FILES,
     PROCESSED,
     REPORTS,
     RUN_FILES,
@@ -61,9 +62,11 @@ LOCK = Path("dvc.lock")
 BLOCK = 1 << 20
 NOTES = 20  #: notes are printed up to this number, then counted
 
-KEYED = {PROCESSED: DATA_FILES, RUNS: RUN_FILES, SCORES: SCORE_FILES}  #: each with its manifest last
+#: each with its manifest last
+KEYED = ((PROCESSED, DATA_FILES), (RUNS, PROBE_FILES), (RUNS, RUN_FILES), (SCORES, SCORE_FILES))
 OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
 CHECKPOINT = re.compile(r"step-\d+-([0-9a-f]+)\.safetensors")
+PROBED = re.compile(r"(\w+)/(\w+)/depth-(\d+)/causality")
 TRAINED = re.compile(r"(\w+)/(\w+)/depth-(\d+)/(\w+)/seed-(\d+)")
 #: What may differ between two makings of the same bytes: it tells about the machine and the wording.
 INCIDENTAL = ("versions", "device", "description")
@@ -193,7 +196,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _artefact_files() -> Iterator[Path]:
-    for root in (*KEYED, FIGURES):
+    for root in (PROCESSED, RUNS, SCORES, FIGURES):
         yield from _files(root)
     yield from (path for name in (*TABLES, "report.html") if (path := REPORTS / name).is_file())
 
@@ -346,7 +349,7 @@ def _artefacts(grid: "Grid", evidence: Evidence) -> Iterator[Artefact]:
     """Everything that has a manifest."""
     present = _present(grid, {path.parent for path in evidence.digests})
     for path in evidence.digests:
-        for root, names in KEYED.items():
+        for root, names in KEYED:
             if path.name == names[-1] and path.is_relative_to(root) and path.parent.parent != root:
                 folder = path.parent
                 facts = _told_by_the_path(root, folder) | present.get(folder, {})
@@ -362,6 +365,8 @@ def _told_by_the_path(root: Path, folder: Path) -> dict[str, Any]:
     name = folder.parent.relative_to(root).as_posix()
     if root == PROCESSED:
         return {"key": folder.name, "dataset": name}
+    if root == RUNS and (match := PROBED.fullmatch(name)) is not None:
+        return {"key": folder.name, "dataset": match[1], "model": match[2], "depth": int(match[3])}
     facts: dict[str, Any] = {"key": folder.name, "cell": name}
     if (match := TRAINED.fullmatch(name)) is not None:
         dataset, model, depth, loss, seed = match.groups()
@@ -376,6 +381,9 @@ def _present(grid: "Grid", there: set[Path]) -> dict[Path, dict[str, Any]]:
     for name in grid.datasets:
         entry = grid.params.datasets[name]
         facts[grid.data_folder(name)] = {"parameters": {"kind": entry.kind, **entry.arguments}}
+    for cell in grid.probes:
+        if (folder := grid.probe_folder(cell)) in there:
+            facts[folder] = {"parameters": grid.probe_parameters(cell)}
     for cell in grid.cells:
         if (folder := grid.run_folder(cell)) in there:
             fingerprints = {"code": grid.code(cell), "data": grid.data_key(cell.dataset)}

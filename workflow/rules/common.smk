@@ -16,6 +16,8 @@ from framecast.grid import (
     BASELINE,
     CELL,
     DATA_FILES,
+    PROBE,
+    PROBE_FILES,
     RUN_FILES,
     SCORE_FILES,
     Cell,
@@ -93,6 +95,10 @@ def every_prepared_dataset(wildcards):
     return [
         path for dataset in study.datasets for path in need(study.data_files(dataset))
     ]
+
+
+def every_probe(wildcards):
+    return [path for cell in study.probes for path in need(study.probe_files(cell))]
 
 
 def every_trained_cell(wildcards):

@@ -1,10 +1,30 @@
-"""A prepared dataset → data/runs/<cell>/<key>/{model.safetensors, history.csv, run.json}"""
+"""A system that does not look ahead → data/runs/<dataset>/<model>/depth-<depth>/causality/<key>/probe.json;
+with it and a prepared dataset → data/runs/<cell>/<key>/{model.safetensors, history.csv, run.json}
+"""
+
+
+rule probe:
+    """Look whether a depth-{wildcards.depth} {wildcards.model} sees frames of {wildcards.dataset} too early."""
+    output:
+        multiext(f"data/runs/{PROBE}/{{key}}/", *PROBE_FILES),
+    log:
+        f"logs/probe/{PROBE}/{{key}}.log",
+    localrule: True  # a refusal must be read where the grid was started, before anything waits in a queue
+    retries: 0  # the verdict would be the same
+    priority: 1  # before the first training
+    conda:
+        "../envs/framecast.yaml"
+    threads: lambda wildcards: study.params.recipe(wildcards.model).threads
+    shell:
+        "framecast probe {wildcards.dataset} {wildcards.model} --depth {wildcards.depth} --key {wildcards.key}"
+        " 2>&1 | tee -i {log}"
 
 
 rule train:
     """Train a depth-{wildcards.depth} {wildcards.model} on {wildcards.dataset} with {wildcards.loss}."""
     input:
         ancient(lambda wildcards: need(study.data_files(wildcards.dataset))),
+        ancient(lambda wildcards: need(study.probe_files(cell(wildcards)))),
     output:
         multiext(f"data/runs/{CELL}/{{key}}/", *RUN_FILES),
     log:
@@ -33,5 +53,6 @@ rule train:
 rule train_all:
     """Every trained cell."""
     input:
+        every_probe,
         every_trained_cell,
     localrule: True

@@ -34,6 +34,7 @@ from framecast.models.layers.gates import lstm_gates
 from framecast.ranges import PositiveInt, UnitInterval
 
 FRAMES = "video"
+LEAKS = {"head": ("leaky",)}  #: only in a named replication
 KERNELS = (5, 3, 1)  #: of the blocks, from the input up
 EPSILON = 1e-3  #: of the normalisation
 

@@ -2,6 +2,7 @@
 
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,13 @@ def train(
     stop: Stop,
     device: torch.device,
     asked: Asked,
+    admit: Callable[[], object],
     patience: float = 0,
     checkpoint_minutes: float = 5.0,
 ) -> bool:
     """Bring a cell to its finished bundle; False when it already was.
 
+    ``admit`` is called before anything is trained, and refuses a system that must not be with a UserError.
     ``patience`` is how many seconds to wait for another process that trains it.
 
     Raises NotFinished (exit code 75) when stopped in time, UserError for a busy cell, foreign or damaged
@@ -46,6 +49,7 @@ def train(
         done = (folder / "run.json").exists()
         if not done:
             with attempt("train", cell.name, grid.run_key(cell), str(device), asked) as record:
+                admit()
                 trainer = _trainer(grid, cell, device)
                 with progress(cell.name) as tell:
                     told = _both(tell, record.step)
