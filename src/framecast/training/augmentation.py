@@ -27,10 +27,9 @@ def augmented(sequences: Tensor, *, flips: bool, rotations: bool, noise: float) 
         for axis in (-1, -2):
             sequences = _where(_draw(len(sequences), 2) == 1, sequences.flip(axis), sequences)
     if rotations:
-        turns, upright = _draw(len(sequences), 4), sequences
+        turns = _draw(len(sequences), 4)
         for quarters in (1, 2, 3):
-            turned = upright.rot90(quarters, dims=(-2, -1))
-            sequences = _where(turns == quarters, turned, sequences)
+            sequences = _where(turns == quarters, sequences.rot90(quarters, dims=(-2, -1)), sequences)
     if not noise:
         return sequences, sequences
     drawn = torch.randn(sequences.shape)  # on the CPU, whatever the device
