@@ -195,8 +195,8 @@ LINES = {
         'studies.sequence_depth.also.0.losses: found "mea" (did you mean mse?); allowed: mse',
     ),
     "a compared metric without values per sequence": (
-        GOOD.replace("primary: mse_pix01", "compared: [psnr_of_mean]").replace("[mse_pix01,", "[psnr_of_mean, mse_pix01,"),
-        'evaluation.compared: found "psnr_of_mean" (did you mean psnr_frame?); allowed: mse_pix01, psnr_frame',
+        GOOD.replace("primary: mse_pix01", "compared: [ssim_srvp]").replace("[mse_pix01,", "[ssim_srvp, mse_pix01,"),
+        'evaluation.compared: found "ssim_srvp"; allowed: mse_pix01, psnr_frame',
     ),
     "a protocol that observes everything": (
         GOOD.replace("primary: mse_pix01", "protocols: {moving_mnist: {teacher-forced: 5}}"),
