@@ -17,7 +17,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 Verdict = Literal["a better", "b better", "no difference"]
 Better = Literal["lower", "higher", "one"]
@@ -80,6 +79,8 @@ def _seed_weights(generator: np.random.Generator, seeds: int, degrees: int, resa
     """Weights of the seeds' means in each resample, summing to 1."""
     if seeds == 1:
         return np.ones((resamples, 1))
+    from scipy import stats  # a second to import, and only tables over several seeds need it
+
     drawn = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
     widening = math.sqrt(seeds / (seeds - 1)) * stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975)
     return 1 / seeds + widening * (drawn - 1 / seeds)

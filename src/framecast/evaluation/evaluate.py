@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from framecast.params import Mode
 
 FIT_BATCH = 1024
-LOOKED_INTO = 128  #: test sequences; an interval over sequences is then narrow enough, and a look costs two networks
+LOOKED_INTO = 32  #: test sequences; an interval over sequences is then narrow enough, and a look costs two networks
 
 
 def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
@@ -190,6 +190,7 @@ def _manifest(
         "origin": facts["origin"],
         "causal": "causal" if found["first_leak"] is None else "leaky",
         **found,
+        "replication": not cell.is_baseline and grid.params.models[cell.model].replication,
         "primary_metric": grid.params.evaluation.primary,
         "parameters": {name: grid.parameters(cell)[name] for name in ("dataset", "model")},
         "notes": {mode: told.notes for mode, told in scores.items() if told.notes},
