@@ -192,6 +192,7 @@ def test_the_report_and_the_figure_of_one_cell(made: Path) -> None:
     page = (made / "reports" / "report.html").read_text(encoding="utf-8")
     assert "leaky" in page
     assert "teacher-forced" in page
+    assert "Do the hot spots lie on the digits?" in page
     told = run("framecast", "figure", "activations", "--run", LEAKY, "--output", "look.svg", cwd=made).stdout
     assert (made / "look.svg").read_text(encoding="utf-8").startswith("<?xml")
     assert (made / "look.gif").read_bytes().startswith(b"GIF8")

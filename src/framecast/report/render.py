@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from framecast.figures.base import CellFiles, Results, System, caption, label
 from framecast.params import Study
 from framecast.published import RELATIVE_TOLERANCE, Discrepancy
-from framecast.report import clips, components, leak, tables
+from framecast.report import clips, components, hotspots, leak, tables
 
 SOURCES = {
     "official": "published data",
@@ -50,6 +50,7 @@ class DatasetPart:
     leak: leak.LeakPart | None
     beside: list[leak.Beside]
     impact: list[components.ImpactTable]
+    hotspots: hotspots.Part | None
     comparisons: list[tables.Comparison]
     drawings: list[Drawing]
     players: list[clips.Player]
@@ -147,6 +148,7 @@ def _dataset(results: Results, figures: Mapping[tuple[str, str], Path], dataset:
         leak=leak.part(results, dataset),
         beside=leak.beside(results, dataset),
         impact=components.impact(results, dataset),
+        hotspots=hotspots.part(results, dataset),
         comparisons=tables.comparisons(results, dataset),
         drawings=[_drawing(results, *about, path) for about, path in figures.items() if about[1] == dataset],
         players=clips.players(results, dataset),
