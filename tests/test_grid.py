@@ -12,7 +12,7 @@ import yaml
 
 from framecast import catalogue, grid, params
 from framecast.errors import UserError
-from framecast.grid import Grid
+from framecast.grid import PROBE, Grid
 from tests.conftest import ROOT
 
 TINY = (ROOT / "tests" / "params.yaml").read_text(encoding="utf-8")
@@ -28,6 +28,7 @@ def keys(study: Grid) -> Keys:
     """Everything that is made → its key."""
     return {
         **{f"data {name}": study.data_key(name) for name in study.datasets},
+        **{f"probe {PROBE.format_map(vars(cell))}": study.probe_key(cell) for cell in study.probes},
         **{f"run {cell.name}": study.run_key(cell) for cell in study.cells},
         **{f"score {cell.name}": study.score_key(cell) for cell in study.scored},
         "tables": study.tables_key,
@@ -47,15 +48,18 @@ OF_SINS = {f"score generated_sins/{name}" for name in ("copy_last", "zeros", "le
 BASELINES = OF_SINS | {f"score moving_mnist/{name}" for name in ("copy_last", "zeros")}
 SCORES = {f"score {LSTM}", f"score {CONVLSTM}", *BASELINES}
 LSTM_ONLY, CONVLSTM_ONLY = ({f"run {name}", f"score {name}"} for name in (LSTM, CONVLSTM))
-SINS = {"data generated_sins", *LSTM_ONLY, *OF_SINS}
+OF_LSTM, OF_CONVLSTM = LSTM_ONLY | {f"probe {LSTM}"}, CONVLSTM_ONLY | {f"probe {CONVLSTM}"}  #: with what it looks at
+PROBES = {f"probe {LSTM}", f"probe {CONVLSTM}"}
+SINS = {"data generated_sins", *OF_LSTM, *OF_SINS}
 
 #: a change of params.yaml → what it moves, besides tables and report, which every score moves
 CHANGES: dict[str, tuple[str, str, set[str]]] = {
     "a loss weight": ("{mse: {mse: 1.0}}", "{mse: {mse: 0.5}}", TRAINED),
     "a loss term": ("{mse: {mse: 1.0}}", "{mse: {mse: 1.0, l1: 0.1}}", TRAINED),
     "a seed": ("seeds: [1, 2]", "seeds: [1]", TRAINED),
-    "a depth": ("depths: [1, 2]", "depths: [1]", LSTM_ONLY),
-    "a model": ("hidden_size: 8", "hidden_size: 9", LSTM_ONLY),
+    "a depth": ("depths: [1, 2]", "depths: [1]", OF_LSTM),
+    "a model": ("hidden_size: 8", "hidden_size: 9", OF_LSTM),
+    "a mark as replication": ("hidden_size: 8", "hidden_size: 8, replication: true", {f"probe {LSTM}"}),
     "a recipe": ("training: {batch_size: 16}", "training: {batch_size: 8}", LSTM_ONLY),
     "a recipe that others override": ("epochs: 2, batch_size: 4", "epochs: 2, batch_size: 2", CONVLSTM_ONLY),
     "the training of all": ("epochs: 2", "epochs: 3", TRAINED),
@@ -80,7 +84,7 @@ CHANGES: dict[str, tuple[str, str, set[str]]] = {
 
 def with_what_follows(expected: set[str]) -> set[str]:
     """Scores move the tables, and these the report."""
-    return expected | {"tables", "report"} if expected - {"report"} else expected
+    return expected | {"tables", "report"} if expected - {"report"} - PROBES else expected
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -137,10 +141,10 @@ CODE: dict[str, tuple[str, str, str, set[str]]] = {
         "models/seq2seq_lstm.py",
         "FRAMES =",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from framecast.fetch import Source\nFRAMES =",
-        LSTM_ONLY,  # the import of TYPE_CHECKING itself is code
+        OF_LSTM,  # the import of TYPE_CHECKING itself is code
     ),
-    "an equation": ("models/seq2seq_lstm.py", "4 * hidden_size", "(3 + 1) * hidden_size", LSTM_ONLY),
-    "what models share": ("models/layers/seq2seq.py", "class Seq2Seq(", "MORE = 1\n\n\nclass Seq2Seq(", TRAINED),
+    "an equation": ("models/seq2seq_lstm.py", "4 * hidden_size", "(3 + 1) * hidden_size", OF_LSTM),
+    "what models share": ("models/layers/seq2seq.py", "class Seq2Seq(", "MORE = 1\n\n\nclass Seq2Seq(", TRAINED | PROBES),
     "a loss": ("losses/mse.py", "(forecast, target)\n", "(target, forecast)\n", TRAINED),
     "a loss that no study uses": ("losses/l1.py", "(forecast, target)\n", "(target, forecast)\n", set()),
     "the seeding of a cell": ("training/cell.py", "seed_weights(seed)", "seed_weights(seed + 1)", TRAINED),
@@ -151,6 +155,7 @@ CODE: dict[str, tuple[str, str, str, set[str]]] = {
     "a dataset that no study uses": ("data/stocks.py", "FRAMES =", "MORE = 1\nFRAMES =", set()),
     "a metric": ("metrics/mse.py", "FRAMES =", "MORE = 1\nFRAMES =", SCORES),
     "a metric that is not asked for": ("metrics/srvp.py", "FRAMES =", "MORE = 1\nFRAMES =", set()),
+    "the causality probe": ("evaluation/causality.py", "DRAWS = 8", "DRAWS = 9", PROBES | SCORES),
     "the bootstrap": ("evaluation/bootstrap.py", "Verdict =", "MORE = 1\nVerdict =", {"tables"}),
     "a figure": ("figures/filmstrip.py", "FRAMES =", "MORE = 1\nFRAMES =", {"report"}),
     "the report": ("report/render.py", "def render(", "MORE = 1\n\n\ndef render(", {"report"}),
@@ -212,6 +217,7 @@ def test_prices_of_the_user_s_own_enter_the_key(study: Path) -> None:
 def all_paths(study: Grid) -> list[str]:
     """Every file of a study."""
     files = [study.data_files(name) for name in study.datasets]
+    files += [study.probe_files(cell) for cell in study.probes]
     files += [study.run_files(cell) for cell in study.cells] + [study.score_files(cell) for cell in study.scored]
     return [path for group in [*files, study.table_files(), study.report_files()] for path in group]
 
@@ -232,7 +238,8 @@ def test_a_cell_that_two_studies_share_is_one_cell() -> None:
     shared = shared.replace("seq2seq_lstm], ", "seq2seq_lstm], depths: [2, 3], losses: [mse]}\n", 1)
     before, after = keys(grid_of()), keys(grid_of(shared))
     new = {name for name in after if name not in before}
-    assert new == {f"{phase} {LSTM}/depth-3/mse/seed-{seed}" for phase in ("run", "score") for seed in (1, 2)}
+    cells = {f"{phase} {LSTM}/depth-3/mse/seed-{seed}" for phase in ("run", "score") for seed in (1, 2)}
+    assert new == cells | {f"probe {LSTM}/depth-3/causality"}
     assert all(after[name] == before[name] for name in before if name not in ("tables", "report"))
 
 

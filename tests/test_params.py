@@ -258,6 +258,21 @@ LINES = {
         GOOD.replace("epochs: 2", "epochs: 0").replace("{tiny: {}}", "{tiny: {training: {epochs: 1}}}"),
         "training.epochs: found 0; allowed: above 0",
     ),
+    "a head that leaks": (
+        GOOD.replace("models:\n", "models:\n  next: {kind: next_frame, head: leaky}\n", 1),
+        'models.next.head: found "leaky", which lets a forecast see the frame it must forecast; allowed: causal, '
+        "last_only; for a published leak, write `replication: true` beside it",
+    ),
+    "a head that leaks in another scale": (
+        GOOD.replace("models:\n", "models:\n  next: {kind: next_frame}\n", 1).replace(
+            "{tiny: {}}", "{tiny: {}, big: {models: {next: {head: leaky}}}}"
+        ),
+        'scales.big.models.next.head: found "leaky"',
+    ),
+    "a doubtful replication": (
+        GOOD.replace("hidden_size: 8,", "hidden_size: 8, replication: maybe,"),
+        'models.seq2seq_lstm.replication: found "maybe"; allowed: true or false',
+    ),
     "one beta": (GOOD.replace("[0.9, 0.98]", "[0.9]"), "training.betas.1: found nothing"),
     "three betas": (GOOD.replace("[0.9, 0.98]", "[0.9, 0.98, 1]"), "training.betas: found a list; allowed: at most 2"),
     "an empty section": (GOOD.replace("{tiny: {}}", ""), "scales: found nothing; allowed: a mapping"),
@@ -275,6 +290,14 @@ def test_traps_of_yaml_and_impossible_studies(case: str, tmp_path: Path) -> None
     assert "\n" not in message
     assert expected in message
     assert "; allowed: " in message
+
+
+def test_a_named_replication_may_leak_and_anything_may_be_named_one() -> None:
+    lines = "  next: {kind: next_frame, head: leaky, replication: true}\n  last: {kind: next_frame, replication: true}\n"
+    found = params.resolve(yaml.safe_load(GOOD.replace("models:\n", f"models:\n{lines}", 1)))
+    assert found.models["next"].replication
+    assert found.models["next"].arguments["head"] == "leaky"
+    assert not found.models["seq2seq_lstm"].replication
 
 
 def test_numbers_that_yaml_calls_text_are_numbers(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.scale import MODELS
 from benchmarks.scale import study as study_of
 from framecast import grid, params
 from framecast.grid import Grid
@@ -36,11 +37,12 @@ def test_every_key_is_hashed_once(large: tuple[Grid, Counter[str]]) -> None:
     for cells in (study.scored, [replace(cell) for cell in study.scored]):  # also asked with cells of the asker's own
         for cell in cells:
             assert study.run_files(cell)
+            assert study.probe_files(cell)
             assert study.score_key(cell) in study.score_files(cell)[0]
         assert study.report_files()
     recipes = len({(cell.model, cell.loss) for cell in study.cells})
     models = len({cell.model for cell in study.cells})
-    once = {"data": 1, "recipe": recipes, "measures": models, "tables": 1, "report": 1}
+    once = {"data": 1, "probe": models, "recipe": recipes, "measures": models, "tables": 1, "report": 1}
     assert hashed == Counter(run=CELLS, score=CELLS, **once)
 
 
@@ -52,4 +54,6 @@ def test_a_large_grid_is_planned_as_exactly_its_jobs(tmp_path: Path) -> None:
     done = run("snakemake", "--dry-run", cwd=tmp_path)
     counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
     once = dict.fromkeys(("all", "prepare", "report", "tables"), "1")
-    assert counts == once | {"train": str(CELLS), "evaluate": str(CELLS), "total": str(2 * CELLS + len(once))}
+    total = 2 * CELLS + MODELS + len(once)
+    many = {"train": CELLS, "evaluate": CELLS, "probe": MODELS, "total": total}
+    assert counts == once | {name: str(count) for name, count in many.items()}

@@ -93,6 +93,11 @@ def cell_files(*cells: str) -> set[str]:
     return {f"{phase}/{cell}" for phase in ("runs", "scores") for cell in cells}
 
 
+def probe_files(*cells: str) -> set[str]:
+    """What is made again for the systems of trained cells whose causality has to be looked at again."""
+    return {f"runs/{cell.rsplit('/', 2)[0]}/causality" for cell in cells}
+
+
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
     """A maker of fresh clones in which nothing has run, all with the same local directory as DVC remote."""

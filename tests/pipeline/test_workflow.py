@@ -17,7 +17,8 @@ GRID = Grid(params.load(ROOT / "tests" / "params.yaml"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 WRITTEN = {
     "data": [file for dataset in GRID.datasets for file in GRID.data_files(dataset)],
-    "train": [file for cell in GRID.cells for file in GRID.run_files(cell)],
+    "train": [file for cell in GRID.probes for file in GRID.probe_files(cell)]
+    + [file for cell in GRID.cells for file in GRID.run_files(cell)],
     "evaluate": [file for cell in GRID.scored for file in GRID.score_files(cell)] + GRID.table_files(),
     "report": GRID.report_files(),
 }
