@@ -306,6 +306,16 @@ def test_published_test_file(tmp_path, monkeypatch):
     assert len(split) == 6
     assert torch.equal(split.batch(np.array([3]))[0, :, 0], torch.from_numpy(clip[:15]).float() / 255)
 
+    kartal = MovingMNIST(context=1, horizon=19, test=2, validation=3, train=4, protocol="kartal").prepare(tmp_path)
+    assert {name: len(array) for name, array in kartal.arrays.items()} == {
+        "test_sequences": 2,
+        "validation_sequences": 3,
+        "train_sequences": 4,
+    }
+    assert np.array_equal(kartal.arrays["validation_sequences"][1, :, 0], clip)
+    assert sum(array.any((1, 2, 3, 4)).sum() for array in kartal.arrays.values()) == 1, "a sequence in two splits"
+    assert "share its digits" in kartal.facts["origin"]
+
     with path.open("r+b") as file:
         file.truncate(1_000_000)
     with pytest.raises(UserError, match=r"mnist_test_seq.npy: expected a whole npy file, found 1000000 bytes"):
@@ -323,6 +333,8 @@ def test_published_test_file(tmp_path, monkeypatch):
         ({"test_file": "mnist_test_seq", "source": "bundled"}, "source bundled; allowed: official"),
         ({"test_file": "mnist_test_seq", "frame_size": 80}, "frame_size 80; allowed: 64"),
         ({"test_file": "mnist_test_seq", "test": 10_001}, "test 10001; allowed: at most 10000"),
+        ({"protocol": "kartal", "train": 9_000}, r"train \+ validation \+ test 20000; allowed: at most 10000"),
+        ({"protocol": "kartal", "source": "bundled"}, "protocol kartal, found source bundled; allowed: official"),
     ],
 )
 def test_arguments_that_do_not_fit_each_other(arguments, complaint):

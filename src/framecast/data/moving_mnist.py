@@ -43,12 +43,17 @@ from framecast.errors import UserError
 from framecast.ranges import NonNegativeInt, PositiveInt, UnitInterval
 
 FRAMES = "video"
-RAW_SOURCES = {"source": {"official": "mnist"}, "test_file": {"mnist_test_seq": "moving_mnist"}}
+RAW_SOURCES = {
+    "source": {"official": "mnist"},
+    "test_file": {"mnist_test_seq": "moving_mnist"},
+    "protocol": {"kartal": "moving_mnist"},
+}
 
 ORIGINS = {
     "official": "handwritten digits of MNIST (LeCun, Cortes, Burges)",
     "bundled": "handwritten digits of scikit-learn (8×8, enlarged)",
     "mnist_test_seq": "; tested on mnist_test_seq.npy (Srivastava, Mansimov, Salakhutdinov)",
+    "kartal": "all splits are cut from mnist_test_seq.npy (Srivastava, Mansimov, Salakhutdinov) and share its digits",
 }
 REMEDY = "run `framecast fetch {}`, or set FRAMECAST_MIRROR to a folder that holds the published files"
 MNIST_VALIDATION = 10_000  #: the last training digits, kept out of training
@@ -121,7 +126,12 @@ class MovingMNIST(Dataset):
     ``bundled`` is scikit-learn's. ``test_file="mnist_test_seq"`` tests on the published sequences instead
     (``moving_mnist/mnist_test_seq.npy``), which have 20 frames. No digit is shared between splits.
 
-    Raises UserError when digits do not fit into the frame, or the test file does not fit the other arguments.
+    ``protocol="kartal"`` draws nothing and cuts all three splits from the published file, one after the other: ``test``
+    sequences, then ``validation``, then ``train``. KARTAL evaluates on 1 000 sequences and trains on the other 9 000.
+    Two things differ here: the evaluated sequences also chose his checkpoint, ours are held out; and he reads a copy
+    in another order, so his first 1 000 are not the file's. The splits share no sequence, but digits, as his do.
+
+    Raises UserError when digits do not fit into the frame, or a published file does not fit the other arguments.
     """
 
     def __init__(
@@ -140,11 +150,12 @@ class MovingMNIST(Dataset):
         validation: PositiveInt = 1000,
         test: PositiveInt = 10000,
         test_file: Literal["generated", "mnist_test_seq"] = "generated",
+        protocol: Literal["generated", "kartal"] = "generated",
         data_seed: NonNegativeInt = 0,
     ) -> None:
         self.context, self.horizon = context, horizon
         self.frame_shape = (1, frame_size, frame_size)
-        self.variant, self.source, self.test_file = variant, source, test_file
+        self.variant, self.source, self.test_file, self.protocol = variant, source, test_file, protocol
         self.digits, self.frame_size = digits, frame_size
         self.digit_size = digit_size or {"svg": 32, "srivastava": 28}[variant]
         self.max_speed, self.step_length = max_speed, step_length
@@ -169,30 +180,34 @@ class MovingMNIST(Dataset):
                 f"allowed: 1 to {self.frame_size - 1}"
             )
         if self.test_file == "mnist_test_seq":
-            self._refuse_what_the_test_file_lacks()
+            self._refuse_what_the_test_file_lacks("test_file mnist_test_seq", ("test",))
+        if self.protocol == "kartal":
+            self._refuse_what_the_test_file_lacks("protocol kartal", SPLITS)
 
-    def _refuse_what_the_test_file_lacks(self) -> None:
+    def _refuse_what_the_test_file_lacks(self, asked: str, splits: tuple[SplitName, ...]) -> None:
         frames, sequences, size, _ = SHAPE
-        window, test = self.context + self.horizon, self.sizes["test"]
+        window, wanted = self.context + self.horizon, sum(self.sizes[split] for split in splits)
         for lacking, found, allowed in (
             (self.source != "official", f"source {self.source}", "official"),
             (self.frame_size != size, f"frame_size {self.frame_size}", size),
             (window > frames, f"context + horizon {window}", f"at most {frames}"),
-            (test > sequences, f"test {test}", f"at most {sequences}"),
+            (wanted > sequences, f"{' + '.join(splits)} {wanted}", f"at most {sequences}"),
         ):
             if lacking:
-                raise UserError(f"moving_mnist: with test_file mnist_test_seq, found {found}; allowed: {allowed}")
+                raise UserError(f"moving_mnist: with {asked}, found {found}; allowed: {allowed}")
 
     def prepare(self, raw: Path) -> Prepared:
         """Collect the digits, draw validation and test.
 
         Raises UserError with path, expected and found when a published file is missing, cut off or altered.
         """
+        if self.protocol == "kartal":
+            return self._prepare_kartal(raw)
         pools = official_digits(raw) if self.source == "official" else bundled_digits()
         arrays: dict[str, np.ndarray] = {}
         for split, images in pools.items():
             if split == "test" and self.test_file == "mnist_test_seq":
-                arrays["test_sequences"] = self._published_sequences(raw)
+                arrays["test_sequences"] = self._published_sequences(raw)[: self.sizes["test"]]
                 continue
             arrays[f"{split}_images"] = resize(images, self.digit_size)
             if split != "train":
@@ -210,7 +225,14 @@ class MovingMNIST(Dataset):
     def _published_sequences(self, raw: Path) -> UInt8[np.ndarray, "n t 1 64 64"]:
         path = raw / "moving_mnist" / "mnist_test_seq.npy"
         verify(path, SHA256, remedy=REMEDY.format("moving_mnist"))
-        return open_test_sequences(path)[: self.sizes["test"], : self.context + self.horizon]
+        return open_test_sequences(path)[:, : self.context + self.horizon]
+
+    def _prepare_kartal(self, raw: Path) -> Prepared:
+        published, start, arrays = self._published_sequences(raw), 0, {}
+        for split in reversed(SPLITS):
+            arrays[f"{split}_sequences"] = np.ascontiguousarray(published[start : start + self.sizes[split]])
+            start += self.sizes[split]
+        return Prepared(arrays, {"source": self.source, "origin": ORIGINS["kartal"]})
 
     def scenes(self, split: SplitName, seed: int, start: int, count: int, pool: int) -> Scenes:
         """Scenes start … start+count−1 over ``pool`` digits, each a function of (seed, split, index) alone."""
