@@ -170,3 +170,31 @@ def test_with_a_teacher_every_forecast_follows_true_frames() -> None:
         published = model(frames[:, :1], 19, frames[:, 1:])
         torch.testing.assert_close(model(frames[:, :10], 10, frames[:, 10:]), published[:, 9:])
         torch.testing.assert_close(model(frames[:, :7], 1), published[:, 6:7])
+
+
+@pytest.mark.parametrize("normalisation", ["batch", "batch_relu", "relu_batch"])
+def test_the_normalisation_by_hand(normalisation: str) -> None:
+    """Statistics per channel over batch, time and places, ε inside the root; momentum for what inference sees."""
+    torch.manual_seed(0)
+    model = NextFrame((1, 5, 4), depth=1, hidden_channels=3, normalisation=normalisation, normalisation_momentum=0.1)
+    block = model.blocks[0]
+    batch_norm = next(module for module in block.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    with torch.no_grad():
+        batch_norm.weight.copy_(torch.tensor([0.5, 1.0, 2.0]))
+        batch_norm.bias.copy_(torch.tensor([0.1, 0.0, -0.1]))
+    x = torch.rand(2, 6, 1, 5, 4)
+    hidden = block.cell(x)[0].detach().numpy()
+    seen = np.maximum(hidden, 0) if normalisation == "relu_batch" else hidden
+    axes = (0, 1, 3, 4)
+
+    def normalised(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        gain, shift = (part.detach().numpy()[:, None, None] for part in (batch_norm.weight, batch_norm.bias))
+        out = gain * (seen - mean[:, None, None]) / np.sqrt(variance[:, None, None] + 1e-3) + shift
+        return np.maximum(out, 0) if normalisation == "batch_relu" else out
+
+    trained = model.train().blocks[0](x, None)[0].detach().numpy()
+    np.testing.assert_allclose(trained, normalised(seen.mean(axes), seen.var(axes)), rtol=1e-4, atol=1e-5)
+    unbiased = seen.var(axes) * seen[:, :, 0].size / (seen[:, :, 0].size - 1)
+    mean, variance = 0.1 * seen.mean(axes), 0.9 + 0.1 * unbiased
+    inferred = model.eval().blocks[0](x, None)[0].detach().numpy()
+    np.testing.assert_allclose(inferred, normalised(mean, variance), rtol=1e-4, atol=1e-5)
