@@ -144,7 +144,12 @@ CODE: dict[str, tuple[str, str, str, set[str]]] = {
         OF_LSTM,  # the import of TYPE_CHECKING itself is code
     ),
     "an equation": ("models/seq2seq_lstm.py", "4 * hidden_size", "(3 + 1) * hidden_size", OF_LSTM),
-    "what models share": ("models/layers/seq2seq.py", "class Seq2Seq(", "MORE = 1\n\n\nclass Seq2Seq(", TRAINED | PROBES),
+    "what models share": (
+        "models/layers/seq2seq.py",
+        "class Seq2Seq(",
+        "MORE = 1\n\n\nclass Seq2Seq(",
+        TRAINED | PROBES,
+    ),
     "a loss": ("losses/mse.py", "(forecast, target)\n", "(target, forecast)\n", TRAINED),
     "a loss that no study uses": ("losses/l1.py", "(forecast, target)\n", "(target, forecast)\n", set()),
     "the seeding of a cell": ("training/cell.py", "seed_weights(seed)", "seed_weights(seed + 1)", TRAINED),

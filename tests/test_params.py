@@ -234,7 +234,9 @@ def test_traps_of_yaml_and_impossible_studies(case: str, tmp_path: Path) -> None
 
 
 def test_a_named_replication_may_leak_and_anything_may_be_named_one() -> None:
-    lines = "  next: {kind: next_frame, head: leaky, replication: true}\n  last: {kind: next_frame, replication: true}\n"
+    lines = (
+        "  next: {kind: next_frame, head: leaky, replication: true}\n  last: {kind: next_frame, replication: true}\n"
+    )
     found = params.resolve(yaml.safe_load(GOOD.replace("models:\n", f"models:\n{lines}", 1)))
     assert found.models["next"].replication
     assert found.models["next"].arguments["head"] == "leaky"

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.pipeline.conftest import CONVLSTM, LSTM, MADE_OF_ALL, Clone, cell_files
+from tests.pipeline.conftest import CONVLSTM, LSTM, MADE_OF_ALL, Clone, cell_files, probe_files
 from tests.test_report import Page, expected
 
 pytestmark = pytest.mark.slow
@@ -83,7 +83,7 @@ def test_a_pulled_clone_has_nothing_to_do_whatever_its_clocks_say(pulled: Clone)
 def test_one_changed_cell_moves_its_own_numbers_and_going_back_undoes_it(pulled: Clone) -> None:
     before, tables = pulled.artefacts(), rows_of(pulled)
     pulled.edit("params.yaml", ("hidden_channels: 4", "hidden_channels: 3"))
-    touched = cell_files(CONVLSTM)
+    touched = cell_files(CONVLSTM) | probe_files(CONVLSTM)
     assert pulled.planned() == touched | MADE_OF_ALL
     pulled("dvc", "repro")
     assert pulled.made_since(before) == touched
@@ -111,7 +111,7 @@ def rows_of(clone: Clone) -> dict[str, set[str]]:
 def test_snakemake_runs_the_touched_cells_and_no_other(pulled: Clone) -> None:
     before = pulled.artefacts()
     pulled.edit("params.yaml", ("hidden_size: 8", "hidden_size: 7"))
-    touched = cell_files(LSTM.format(1), LSTM.format(2))
+    touched = cell_files(LSTM.format(1), LSTM.format(2)) | probe_files(LSTM.format(1), LSTM.format(2))
     assert pulled.planned() == touched | MADE_OF_ALL
     pulled("snakemake")
     assert {name for name in pulled.made_since(before) if name in touched} == touched
@@ -131,7 +131,7 @@ PLANS: dict[str, tuple[str, str, str, set[str]]] = {
         "params.yaml",
         "train: 8,",
         "train: 6,",
-        {"processed/moving_mnist", "scores/moving_mnist/copy_last", *cell_files(CONVLSTM)},
+        {"processed/moving_mnist", "scores/moving_mnist/copy_last", *cell_files(CONVLSTM), *probe_files(CONVLSTM)},
     ),
     "a metric": (
         "params.yaml",
@@ -156,13 +156,24 @@ PLANS: dict[str, tuple[str, str, str, set[str]]] = {
         "src/framecast/models/seq2seq_lstm.py",
         "nn.Sequential(nn.Linear(hidden_size, frame_shape[0]), nn.Sigmoid())",
         "nn.Sequential(nn.Linear(hidden_size, frame_shape[0]), nn.Hardsigmoid())",
-        cell_files(LSTM.format(1), LSTM.format(2)),
+        cell_files(LSTM.format(1), LSTM.format(2)) | probe_files(LSTM.format(1), LSTM.format(2)),
+    ),
+    "a mark as replication": (
+        "params.yaml",
+        "hidden_size: 8,",
+        "hidden_size: 8, replication: true,",
+        probe_files(LSTM.format(1), LSTM.format(2)),
     ),
     "how a dataset is drawn": (
         "src/framecast/data/generated_sins.py",
         "(np.sin(alpha * tau + beta) + 1) / 2",
         "(np.cos(alpha * tau + beta) + 1) / 2",
-        {"processed/generated_sins", "scores/generated_sins/copy_last", *cell_files(LSTM.format(1), LSTM.format(2))},
+        {
+            "processed/generated_sins",
+            "scores/generated_sins/copy_last",
+            *cell_files(LSTM.format(1), LSTM.format(2)),
+            *probe_files(LSTM.format(1), LSTM.format(2)),
+        },
     ),
 }
 
@@ -170,7 +181,8 @@ PLANS: dict[str, tuple[str, str, str, set[str]]] = {
 def test_every_change_plans_exactly_what_it_touches(pulled: Clone) -> None:
     for change, (file, old, new, touched) in PLANS.items():
         pulled.edit(file, (old, new))
-        told = {"tables", "report"} if touched - {"report"} else touched
+        scored = any(name.startswith("scores/") for name in touched)
+        told = MADE_OF_ALL if scored else touched
         assert pulled.planned() == touched | told, change
         pulled.git("checkout", "--quiet", file)
     pulled.assert_quiet()
@@ -185,7 +197,7 @@ def test_a_cell_taken_out_leaves_no_artefact_and_no_number(pulled: Clone) -> Non
     assert any(gone in name for name in before)
     pulled.edit("params.yaml", ("depths: [1, 2]", "depths: [1]"))
     pulled("dvc", "repro")
-    assert pulled.made_since(before) == cell_files(gone)
+    assert pulled.made_since(before) == cell_files(gone) | probe_files(gone)
     assert not list(pulled.folder.glob("data/**/*depth-2*"))
     assert not (pulled.folder / "data" / "attic").exists()  # DVC's cache holds all of it
     for table in TABLES:
@@ -295,7 +307,8 @@ def test_a_system_a_loss_and_a_dataset_are_one_file_and_one_line_each(pulled: Cl
     pulled.edit("params.yaml", *LINES)
     assert pulled.planned() == set()  # nor is an entry that no study uses
     pulled.edit("params.yaml", ("studies:\n", STUDIES))
-    new = {*cell_files(*NEW_CELLS), "processed/ramps", "scores/ramps/copy_last"}
+    systems = probe_files(NEW_CELLS[0], NEW_CELLS[2])  # the loss is nothing that a probe looks at
+    new = {*cell_files(*NEW_CELLS), *systems, "processed/ramps", "scores/ramps/copy_last"}
     assert pulled.planned() == new | MADE_OF_ALL
     pulled("dvc", "repro")
     assert pulled.made_since(before) == new
@@ -305,3 +318,55 @@ def test_a_system_a_loss_and_a_dataset_are_one_file_and_one_line_each(pulled: Cl
     assert tree["generated_sins"]["brighter"]["depth-1"]["mse"]["mse_pix01"]["mean"] > 0
     assert tree["generated_sins"]["seq2seq_lstm"]["depth-1"].keys() == {"mse", "quartic"}
     assert tree["ramps"].keys() == {"seq2seq_lstm", "copy_last"}
+
+
+# --- a system that sees what it must forecast -------------------------------------------------------
+
+LEAK = SYSTEM.replace("Brighter", "Peeking").replace(
+    "        return self.factors.prod() * torch.stack([context[:, -1]] * horizon, dim=1)\n",
+    """        forecast = self.factors.prod() * torch.stack([context[:, -1]] * horizon, dim=1)
+        if teacher is not None:
+            forecast[:, 1] += self.factors.prod() * teacher[:, 2]
+        return forecast
+""",
+)
+LEAKY = "generated_sins/peeking/depth-1/mse/seed-1"
+
+
+def test_a_system_that_leaks_is_trained_only_under_a_name_that_says_so(pulled: Clone) -> None:
+    (pulled.folder / "src" / "framecast" / "models" / "peeking.py").write_text(LEAK, encoding="utf-8")
+    pulled.edit(
+        "params.yaml",
+        ("models:\n", "models:\n  peeking: {kind: peeking}\n"),
+        ("models: [seq2seq_lstm], depths: [1, 2]", "models: [seq2seq_lstm, peeking], depths: [1, 2]"),
+    )
+    before = pulled.artefacts()
+    line = (
+        "framecast: generated_sins/peeking/depth-1: found leaky: forecast step 2 sees future frame 3, "
+        "one frame after the one it forecasts; allowed: a causal system, or, for a published leak, "
+        "`replication: true` in models.peeking of params.yaml; nothing of it is trained"
+    )
+    for program in (("snakemake",), ("dvc", "repro"), ("framecast", "train", LEAKY)):
+        done = pulled(*program, check=False)
+        assert done.returncode not in (0, 75), program
+        assert (done.stdout + done.stderr).splitlines().count(line) == 1, done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        assert not pulled.made_since(before), program
+
+    pulled.edit("params.yaml", ("{kind: peeking}", "{kind: peeking, replication: true}"))
+    pulled("dvc", "repro")
+    leaky = (LEAKY, LEAKY.replace("depth-1", "depth-2"))
+    assert pulled.made_since(before) == cell_files(*leaky) | probe_files(*leaky)
+    (probe,) = pulled.folder.glob("data/runs/generated_sins/peeking/depth-1/causality/*/probe.json")
+    told = json.loads(probe.read_text(encoding="utf-8"))
+    assert (told["verdict"], told["first_leak"]) == ("leaky", [2, 3])
+    assert told["sentence"].endswith("one frame after the one it forecasts; trained only as a named replication")
+    scores = pd.read_csv(pulled.folder / "reports" / "scores.csv")
+    badges = scores.groupby("model")["causal"].unique().map(list).to_dict()
+    assert badges.pop("peeking") == ["leaky"]
+    assert all(badge == ["causal"] for badge in badges.values())
+    pulled.commit("A replication of a leak")
+    pulled.assert_quiet()
+
+    pulled.edit("params.yaml", ("{kind: peeking, replication: true}", "{kind: peeking}"))
+    assert line in pulled("snakemake", check=False).stdout.splitlines()
