@@ -43,7 +43,7 @@ def write_partial_report(grid: "Grid") -> Path:
     if not finished:
         raise UserError("report: no cell is scored yet, so there is nothing to tell; `framecast status` says why")
     tabulate(grid, finished, PARTIAL)
-    results = read_results(grid, PARTIAL)
+    results = read_results(grid, PARTIAL, finished)  # one scored since then has no row in the tables
     figures = {}
     for figure, dataset in grid.figures():
         if any(cell.dataset == dataset and not cell.is_baseline for cell in finished):
