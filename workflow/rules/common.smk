@@ -94,6 +94,14 @@ def need(files):
     return [manifest, *(path for path in others if not os.path.exists(path))]
 
 
+def probe_before_training(wildcards):
+    """Nothing for a trained cell: Snakemake trains anew for an input that is not there yet, be it ancient or not."""
+    this = cell(wildcards)
+    if all(map(os.path.exists, study.run_files(this))):
+        return []
+    return need(study.probe_files(this))
+
+
 # Functions of wildcards, because a job that is not planned then costs nothing: each job's own Snakemake reads this file.
 
 

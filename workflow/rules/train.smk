@@ -24,7 +24,7 @@ rule train:
     """Train a depth-{wildcards.depth} {wildcards.model} on {wildcards.dataset} with {wildcards.loss}."""
     input:
         ancient(lambda wildcards: need(study.data_files(wildcards.dataset))),
-        ancient(lambda wildcards: need(study.probe_files(cell(wildcards)))),
+        ancient(probe_before_training),
     output:
         multiext(f"data/runs/{CELL}/{{key}}/", *RUN_FILES),
     log:
