@@ -3,6 +3,7 @@
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -28,7 +29,8 @@ def prepare(grid: "Grid", name: str) -> None:
     made = dataset.prepare(RAW)
     folder = grid.data_folder(name)
     with artifacts.replacing(folder / "arrays.safetensors") as partial:
-        save_file(dict(made.arrays), partial)
+        # safetensors writes memory as it lies: a transposed view would be stored with its elements in another order
+        save_file({key: np.ascontiguousarray(array) for key, array in made.arrays.items()}, partial)
     arrays = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in made.arrays.items()}
     sizes = _sizes(dataset, {key: torch.from_numpy(array) for key, array in made.arrays.items()})
     manifest = {

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from framecast.data.base import SPLITS, counter_uniforms
+from framecast import params, prepared
+from framecast.data.base import SPLITS, Prepared, counter_uniforms
 from framecast.data.generated_noise import GeneratedNoise
 from framecast.data.generated_sins import GeneratedSins
+from framecast.grid import Grid
 
 NOWHERE = Path("no raw files are read")
 KINDS = [GeneratedSins, GeneratedNoise]
@@ -95,3 +97,17 @@ def test_splits_and_data_seeds_share_no_sequence(kind):
     drawn = [kind(train=500, validation=500, test=500, data_seed=seed).prepare(NOWHERE).arrays for seed in (0, 1)]
     rows = [row.tobytes() for arrays in drawn for sequences in arrays.values() for row in sequences]
     assert len(set(rows)) == len(rows) == 3000
+
+
+def test_arrays_are_stored_in_their_own_order_however_they_lie_in_memory(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A published file is read as a transposed view of what is on disk."""
+    grid = Grid(params.load())
+    made = GeneratedSins(context=5, horizon=5, train=8, validation=4, test=4).prepare(Path())
+    views = {name: np.asfortranarray(array) for name, array in made.arrays.items()}
+    assert not all(array.flags.c_contiguous for array in views.values())
+    monkeypatch.setattr(GeneratedSins, "prepare", lambda self, raw: Prepared(views, made.facts))
+    prepared.prepare(grid, "generated_sins")
+    for name, array in prepared.Prepared(grid, "generated_sins").arrays.items():
+        np.testing.assert_array_equal(array.numpy(), made.arrays[name])
