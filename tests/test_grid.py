@@ -161,7 +161,7 @@ CODE: dict[str, tuple[str, str, str, set[str]]] = {
     "a metric": ("metrics/mse.py", "FRAMES =", "MORE = 1\nFRAMES =", SCORES),
     "a metric that is not asked for": ("metrics/srvp.py", "FRAMES =", "MORE = 1\nFRAMES =", set()),
     "the causality probe": ("evaluation/causality.py", "DRAWS = 8", "DRAWS = 9", PROBES | SCORES),
-    "the bootstrap": ("evaluation/bootstrap.py", "Verdict =", "MORE = 1\nVerdict =", {"tables"}),
+    "the bootstrap": ("evaluation/bootstrap.py", "Verdict =", "MORE = 1\nVerdict =", SCORES),
     "a figure": ("figures/filmstrip.py", "FRAMES =", "MORE = 1\nFRAMES =", {"report"}),
     "the report": ("report/render.py", "def render(", "MORE = 1\n\n\ndef render(", {"report"}),
     "the report's looks": ("report/templates/report.css", "{", "{ ", {"report"}),

@@ -39,14 +39,14 @@ def test_snakemake_alone_gives_the_same_lock_file(built: Clone, fresh: Callable[
     clone.assert_quiet()
 
 
+IDENTITY = ("dataset", "model", "depth", "loss", "mode", "metric")
+
+
 def test_the_report_tells_the_numbers_of_the_tables(built: Clone) -> None:
     reports = built.folder / "reports"
     page = Page((reports / "report.html").read_text(encoding="utf-8"))
     scores = pd.read_csv(reports / "scores.csv", dtype={"key": str})
-    told = {
-        tuple(number[f"data-{name}"] for name in ("dataset", "model", "depth", "loss", "metric")): number["data-value"]
-        for number in page.numbers("mean")
-    }
+    told = {tuple(number[f"data-{name}"] for name in IDENTITY): number["data-value"] for number in page.numbers("mean")}
     truth = expected(scores, "mean")
     assert {key: float(value) for key, value in told.items()} == pytest.approx(truth, rel=1e-12)
     assert len(truth) == 2 * 1 + 2 + 2 + 1  # two depths and a baseline with one metric, one depth and one with two

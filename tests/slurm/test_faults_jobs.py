@@ -216,7 +216,8 @@ def test_signals_limits_and_cancelling_are_outlived_and_named(grid: Grid, slurm:
         grid.reach(seed, attempts=2)
         grid.hurry(seed)
     assert driver.wait(timeout=200) == 1
-    assert "(83%) done" in grid.study.printed()
+    done, total = map(int, re.findall(r"(\d+) of (\d+) steps \(\d+%\) done", grid.study.printed())[-1])
+    assert done == total - 1, (done, total)
 
     assert re.search(rf"train generated_sins/dawdler/1/mse/{cancelled}/\w+: .*'CANCELLED'", grid.study.printed())
 

@@ -9,9 +9,9 @@ rule probe:
         multiext(f"data/runs/{PROBE}/{{key}}/", *PROBE_FILES),
     log:
         f"logs/probe/{PROBE}/{{key}}.log",
-    localrule: True  # a refusal must be read where the grid was started, before anything waits in a queue
-    retries: 0  # the verdict would be the same
     priority: 1  # before the first training
+    retries: 0  # the verdict would be the same
+    localrule: True  # a refusal must be read where the grid was started, before anything waits in a queue
     conda:
         "../envs/framecast.yaml"
     threads: lambda wildcards: study.params.recipe(wildcards.model).threads
