@@ -51,7 +51,7 @@ def test_the_report_tells_the_numbers_of_the_tables(built: Clone) -> None:
     assert {key: float(value) for key, value in told.items()} == pytest.approx(truth, rel=1e-12)
     assert len(truth) == 2 * 1 + 2 + 2 + 1  # two depths and a baseline with one metric, one depth and one with two
     tree = json.loads((reports / "metrics.json").read_text(encoding="utf-8"))
-    for (dataset, model, depth, loss, metric), value in truth.items():
+    for (dataset, model, depth, loss, _, metric), value in truth.items():
         place = tree[dataset][model]
         place = place[f"depth-{depth}"][loss] if depth else place
         assert place[metric]["mean"] == pytest.approx(value, rel=1e-12)
