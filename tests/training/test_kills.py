@@ -14,7 +14,7 @@ KILLS = 25
 @pytest.mark.slow
 def test_killed_at_random_moments_the_bundle_is_the_same(tmp_path: Path) -> None:
     expected = kill_loop.undisturbed(kill_loop.study(tmp_path / "calm", epochs=300))
-    assert set(expected) == {"model.safetensors", "history.csv", "run.json"}
+    assert set(expected) == {"model.safetensors", "history.csv", "run.json", "probe.json"}
     chance, counts, rounds = random.Random(0), Counter[str](), 0
     while sum(counts[number.name] for number in set(kill_loop.SIGNALS)) < KILLS:
         rounds += 1

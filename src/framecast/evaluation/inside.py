@@ -115,13 +115,11 @@ def _on_digits(frames: Float[Tensor, "b t c h w"]) -> Bool[Tensor, "b t h w"]:
 
 
 @torch.no_grad()
-def alignment(
-    model: Forecaster, untrained: Forecaster, batches: Iterable[Float[Tensor, "b steps *frame"]]
-) -> dict[str, Any]:
+def alignment(model: Forecaster, untrained: Forecaster, batches: Iterable[Tensor]) -> dict[str, Any]:
     """How much more of the activation lies on the digits than by chance, with and without training.
 
-    ``untrained`` is the same network before its first step; both in inference mode. Each batch holds whole sequences,
-    read as in ``maps``. Sequences without a single digit do not count.
+    ``untrained`` is the same network before its first step; both in inference mode. Each batch (B, steps, *frame), of
+    any B, holds whole sequences, read as in ``maps``. Sequences without a single digit do not count.
 
     Plain values: ``sequences``, ``threshold``, ``area``; ``input``: share and preference of the frames'
     own energy; ``layers``, the lowest first: share and preference of the ``trained`` and the ``untrained`` network,
