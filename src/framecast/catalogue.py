@@ -55,13 +55,19 @@ def parsed(module: str) -> ast.Module:
 
 def constant(module: str, name: str, default: Any = None) -> Any:
     """The literal value of a top-level ``NAME = …`` of a module, or ``default`` when it has none."""
+    value = _constant(module, name)
+    return default if value is ... else value
+
+
+@cache
+def _constant(module: str, name: str) -> Any:
     for node in parsed(module).body:
         match node:
             case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
                 return ast.literal_eval(value)
             case ast.AnnAssign(target=ast.Name(id=found), value=ast.expr() as value) if found == name:
                 return ast.literal_eval(value)
-    return default
+    return ...
 
 
 def frames(package: str, name: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from tests import kill_loop
 
-KILLS = 25
+KILLS = 15
 
 
 @pytest.mark.slow
