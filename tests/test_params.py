@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,11 @@ def refused(tree: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("study", STUDIES)
-def test_a_bad_value_for_every_key_is_one_line_with_its_path(study: str) -> None:
+@pytest.mark.parametrize(("study", "every"), [("tiny", 1), ("real", 4)])  # the real one says most things many times
+def test_a_bad_value_for_every_key_is_one_line_with_its_path(study: str, every: int) -> None:
     tree = tree_of(study)
     tried = 0
-    for path, bad in all_wrong(study):
+    for path, bad in islice(all_wrong(study), 0, None, every):
         wrong = changed(tree, path, bad)
         if bad is ...:
             del wrong[path[0]]
@@ -311,7 +312,7 @@ def test_the_chosen_scale_is_laid_over_the_published_values() -> None:
     tree = tree_of("real")
     laptop, paper = params.resolve(tree), params.resolve(tree | {"scale": "paper"})
     assert paper.datasets["moving_mnist"].arguments["frame_size"] == 64
-    assert laptop.datasets["moving_mnist"].arguments["frame_size"] == 32
+    assert laptop.datasets["moving_mnist"].arguments["frame_size"] == 24
     assert laptop.recipe("seq2seq_convlstm").betas == paper.recipe("seq2seq_convlstm").betas == (0.9, 0.98)
 
 
