@@ -1,6 +1,6 @@
 """Kill training at random, start it again, and compare the weights with those of an undisturbed run.
 
-``make kill-loop MINUTES=10`` does this for as long as it is told; the test suite does it for some 15 kills.
+``make kill-loop MINUTES=10`` does this for as long as it is told; the test suite does it for some 25 kills.
 """
 
 import multiprocessing

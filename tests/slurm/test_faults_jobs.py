@@ -180,7 +180,7 @@ def grid(study: ClusterStudy, calm: Clone) -> Grid:
     return Grid(study, calm.folder)
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 240) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = 90) -> None:
     """Wait for something that a loaded machine may take long to do."""
     end = time.monotonic() + seconds
     while not condition():

@@ -8,7 +8,7 @@ import pytest
 
 from tests import kill_loop
 
-KILLS = 15
+KILLS = 25
 
 
 @pytest.mark.slow
