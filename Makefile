@@ -11,6 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # would compile torch's modules again, which takes longer than the rest of it.
 unexport PYTHONDONTWRITEBYTECODE
 
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off --no-compile
 COMPILE := import dvc.cli, framecast.report.write, snakemake.cli, snakemake_executor_plugin_slurm, skimage.metrics, torch
 
 .PHONY: help demo test test-fast test-slow test-slurm bench kill-loop chaos cluster-up cluster-down lint lock clean
@@ -22,8 +23,13 @@ help:  ## list these targets
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "framecast needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off --no-compile -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	grep '^torch==' requirements.lock > $(VENV)/torch.lock  # by far the largest: unpacked beside the others
+	grep -v '^torch==' requirements.lock > $(VENV)/others.lock
+	$(INSTALL) --no-deps -r $(VENV)/torch.lock & torch=$$!
+	$(INSTALL) --no-deps -r $(VENV)/others.lock
+	wait $$torch
+	$(INSTALL) -r requirements.lock  # and what torch alone needs on a machine with a GPU
+	$(INSTALL) --no-deps --no-build-isolation -e .
 	$(BIN)/python -c '$(COMPILE)'  # what is used of them, here and now: a tenth of it all
 	@touch $@
 

@@ -27,12 +27,6 @@ from framecast.grid import (
 # A plan is millions of objects that stay: to look for garbage among them again and again takes a sixth of its time.
 gc.set_threshold(100_000, 50, 1000)
 
-# Snakemake starts at most 100 jobs a second, which no grid of ours comes near. To keep to it, every turn of its loop starts a
-# timer whose end is another turn, so each finished job leaves a chain that never ends: of two cores, a run of 200 jobs
-# spent a sixth of one on them, and the share grows with every job.
-if workflow.scheduling_settings is not None:
-    workflow.scheduling_settings.max_jobs_per_timespan = None
-
 # A signal to a job's step reaches every process in it. The verb saves and leaves; this one waits for it.
 if workflow.remote_exec:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
