@@ -25,6 +25,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+STUCK_SECONDS = 600  #: what takes longer hangs. No claim about speed: machines differ by a factor of five
+
+
 def run(*command: str, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run one of the environment's programs; on an unexpected failure show what it printed."""
     program = str(BIN / command[0])

@@ -3,6 +3,7 @@
 ``make kill-loop MINUTES=10`` does this for as long as it is told; the test suite does it for some 25 kills.
 """
 
+import math
 import multiprocessing
 import os
 import random
@@ -57,19 +58,33 @@ def weights(folder: Path) -> dict[str, str]:
     return {path.name: sha256_of(path) for path in sorted((folder / "data" / "runs").rglob("*.*")) if path.is_file()}
 
 
-def undisturbed(folder: Path) -> dict[str, str]:
-    """Train to the end in peace."""
+def undisturbed(folder: Path) -> tuple[dict[str, str], float]:
+    """Train to the end in peace; what is left, and the seconds that it took."""
+    began = time.monotonic()
     child = start(folder, "train", CELL)
     child.join()
     assert child.exitcode == 0, (folder / "log").read_text()
-    return weights(folder)
+    return weights(folder), time.monotonic() - began
 
 
-def killed(folder: Path, chance: random.Random, counts: Counter[str]) -> dict[str, str]:
-    """Train to the end under random signals at random moments; ``counts`` gathers what was sent and what came back."""
+def sent(counts: Counter[str]) -> int:
+    """How many signals were sent so far."""
+    return sum(counts[number.name] for number in set(SIGNALS))
+
+
+def killed(
+    folder: Path, chance: random.Random, counts: Counter[str], calm: float, most: float = math.inf
+) -> dict[str, str]:
+    """Train to the end under random signals at random moments; ``counts`` gathers what was sent and what came back.
+
+    The moments lie in the first half of the ``calm`` seconds that the training takes when nobody disturbs it, so that
+    one is as likely to strike in the middle of a step on a slow machine as on a fast one. After ``most`` signals
+    there are no more.
+    """
     while True:
         child = start(folder, "train", CELL, "--checkpoint-minutes", "0.001")
-        child.join(timeout=chance.uniform(0.1, 0.8))
+        moment = chance.uniform(0.05, 0.5) * calm
+        child.join(timeout=moment if sent(counts) < most else None)
         if child.exitcode is None:
             number = chance.choice(SIGNALS)
             os.kill(child.pid or 0, number)
@@ -87,16 +102,15 @@ def main(minutes: float) -> None:
     end, chance, counts, rounds = time.monotonic() + minutes * 60, random.Random(time.time_ns()), Counter[str](), 0
     with tempfile.TemporaryDirectory() as place:
         calm = study(Path(place) / "calm", epochs=300)
-        expected = undisturbed(calm)
+        expected, seconds = undisturbed(calm)
         while time.monotonic() < end:
             rounds += 1
             folder = Path(place) / f"round-{rounds}"
             shutil.copytree(calm, folder, ignore=shutil.ignore_patterns("runs", "log"))
-            if (found := killed(folder, chance, counts)) != expected:
+            if (found := killed(folder, chance, counts, seconds)) != expected:
                 sys.exit(f"round {rounds} differs: expected {expected}, found {found}; signals so far: {dict(counts)}")
             shutil.rmtree(folder)
-    sent = sum(counts[number.name] for number in set(SIGNALS))
-    print(f"{rounds} runs under {sent} signals, all equal: {dict(sorted(counts.items()))}")
+    print(f"{rounds} runs under {sent(counts)} signals, all equal: {dict(sorted(counts.items()))}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from framecast.artifacts import sha256_of
 from framecast.cluster import driver, slurm
 from framecast.errors import UserError
 from framecast.training import lease
-from tests.conftest import BIN, one_line
+from tests.conftest import BIN, STUCK_SECONDS, one_line
 from tests.pipeline.conftest import CONVLSTM, KEYED, LSTM, Clone
 
 MISSING = (LSTM.format(1), CONVLSTM)  #: cells that the studies here still have to train
@@ -101,7 +101,7 @@ class Started:
 
     def ends_well(self) -> str:
         """Wait for its end; gives what it printed."""
-        assert self.process.wait(timeout=120) == 0, self.printed()
+        assert self.process.wait(timeout=STUCK_SECONDS) == 0, self.printed()
         return self.printed()
 
     def kill(self) -> None:
@@ -123,7 +123,7 @@ class Started:
 Start = Callable[..., Started]
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
+def until(condition: Callable[[], bool], what: str, seconds: float = STUCK_SECONDS) -> None:
     """Wait for something that is bound to happen."""
     end = time.monotonic() + seconds
     while not condition():
@@ -347,7 +347,7 @@ def test_one_of_two_at_the_same_instant_goes_on(pulled: Clone, start: Start, gat
     without(pulled, CONVLSTM)
     gate.close()
     both = [start(pulled, "snakemake") for _ in range(2)]
-    codes = sorted(one.process.wait(timeout=120) for one in both)
+    codes = sorted(one.process.wait(timeout=STUCK_SECONDS) for one in both)
     assert codes == [0, 1], [one.printed() for one in both]
     refused = re.compile(
         "already being run here|Directory cannot be locked"

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,27 @@ def test_dvc_never_removes_what_snakemake_would_have_to_make_again() -> None:
     for stage, entry in STAGES.items():
         for kind in ("outs", "metrics", "plots"):
             assert all(options["persist"] for out in entry.get(kind, ()) for options in out.values()), stage
+
+
+NO_TIMERS = """
+import sys
+from snakemake import cli
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+def refuse(self, delay):
+    raise AssertionError("Snakemake starts a timer after a job")
+
+JobScheduler._schedule_reevalutation = refuse
+sys.argv[0] = "snakemake"
+cli.main()
+"""
+
+
+@pytest.mark.slow
+def test_the_driver_starts_no_timer_for_each_job(fresh: Callable[[], Clone]) -> None:
+    clone = fresh()
+    clone("python", "-c", NO_TIMERS, "data")
+    assert list(clone.folder.glob("data/processed/*/*/manifest.json"))
 
 
 @pytest.mark.slow

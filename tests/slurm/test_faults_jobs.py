@@ -19,7 +19,7 @@ import pytest
 
 from framecast.artifacts import read_json, sha256_of
 from framecast.cluster.journal import Attempt
-from tests.conftest import run
+from tests.conftest import STUCK_SECONDS, run
 from tests.pipeline.conftest import Clone
 from tests.pipeline.test_local_faults import LATE
 from tests.slurm.conftest import ClusterStudy
@@ -180,7 +180,7 @@ def grid(study: ClusterStudy, calm: Clone) -> Grid:
     return Grid(study, calm.folder)
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 90) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = STUCK_SECONDS) -> None:
     """Wait for something that a loaded machine may take long to do."""
     end = time.monotonic() + seconds
     while not condition():
@@ -215,7 +215,7 @@ def test_signals_limits_and_cancelling_are_outlived_and_named(grid: Grid, slurm:
     for seed in strikes:
         grid.reach(seed, attempts=2)
         grid.hurry(seed)
-    assert driver.wait(timeout=200) == 1
+    assert driver.wait(timeout=STUCK_SECONDS) == 1
     done, total = map(int, re.findall(r"(\d+) of (\d+) steps \(\d+%\) done", grid.study.printed())[-1])
     assert done == total - 1, (done, total)
 
@@ -279,7 +279,7 @@ def test_a_cell_longer_than_a_job_trains_in_slices(grid: Grid, tmp_path: Path) -
     for seed in (requeued, refused):
         grid.reach(seed, attempts=2)
         grid.hurry(seed)
-    assert driver.wait(timeout=200) == 0
+    assert driver.wait(timeout=STUCK_SECONDS) == 0
 
     for seed in (requeued, refused):
         *slices, last = grid.attempts(seed)
@@ -324,7 +324,7 @@ def test_lost_machines_and_outranked_jobs_are_queued_again_and_nobody_writes_twi
     slurm.kill_node(node, jobs=False)
     until(lambda: "is training it" in grid("framecast", "logs", name(first)).stdout, "a second writer is refused")
     grid.hurry(first)
-    assert driver.wait(timeout=200) == 0
+    assert driver.wait(timeout=STUCK_SECONDS) == 0
     grid("framecast", "efficiency")
     assert grid.endings(second) == ["requeued", "done"]
     assert grid.endings(first)[:2] == ["requeued", "done"]
@@ -364,7 +364,7 @@ def test_refused_submissions_and_a_controller_that_dies_cost_no_cell(
     grid.hurry(*seeds)
     time.sleep(5)
     slurm.start_controller()
-    assert driver.wait(timeout=200) == 0
+    assert driver.wait(timeout=STUCK_SECONDS) == 0
     printed = grid.study.printed()
     assert printed.count("Slurm no longer knows job") == printed.count("Trying to restart") == forgotten
     assert "Unable to contact slurm controller (connect failure); trying again in 0.1 s (1 of 8)" in printed

@@ -13,11 +13,12 @@ KILLS = 25
 
 @pytest.mark.slow
 def test_killed_at_random_moments_the_bundle_is_the_same(tmp_path: Path) -> None:
-    expected = kill_loop.undisturbed(kill_loop.study(tmp_path / "calm", epochs=300))
+    expected, seconds = kill_loop.undisturbed(kill_loop.study(tmp_path / "calm", epochs=300))
     assert set(expected) == {"model.safetensors", "history.csv", "run.json", "probe.json"}
     chance, counts, rounds = random.Random(0), Counter[str](), 0
-    while sum(counts[number.name] for number in set(kill_loop.SIGNALS)) < KILLS:
+    while kill_loop.sent(counts) < KILLS:
         rounds += 1
-        assert kill_loop.killed(kill_loop.study(tmp_path / f"{rounds}", epochs=300), chance, counts) == expected
+        folder = kill_loop.study(tmp_path / f"{rounds}", epochs=300)
+        assert kill_loop.killed(folder, chance, counts, seconds, KILLS) == expected
     assert counts["exit 75"]
     assert counts["exit -9"]
