@@ -63,7 +63,8 @@ def layers_of(cell: CellFiles, sequence: int = SEQUENCE) -> list[_Layer]:
 
 def overlay(frames: np.ndarray, maps: np.ndarray) -> np.ndarray:
     """The source's blend of frames (T, H, W, 3) in [0, 1] and maps (T, H, W) in 0..255: (T, H, W, 3) in [0, 1]."""
-    return 0.6 * frames + 0.4 * colormaps["jet"](maps)[..., :3]
+    blend: np.ndarray = 0.6 * frames + 0.4 * colormaps["jet"](maps)[..., :3]
+    return blend.clip(0, 1)  # 0.6 + 0.4 is a little more than 1 in float32, of which matplotlib warns
 
 
 def animation(cell: CellFiles) -> bytes:
