@@ -30,7 +30,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	wait $$torch
 	$(INSTALL) -r requirements.lock  # and what torch alone needs on a machine with a GPU
 	$(INSTALL) --no-deps --no-build-isolation -e .
-	$(BIN)/python -c '$(COMPILE)'  # what is used of them, here and now: a tenth of it all
+	$(BIN)/python -c '$(COMPILE)'  # what is used of them, here and now
 	@touch $@
 
 demo: $(VENV)/installed  ## the laptop-scale study, from nothing to reports/report.html
