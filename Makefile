@@ -26,6 +26,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	grep '^torch==' requirements.lock > $(VENV)/torch.lock  # by far the largest: unpacked beside the others
 	grep -v '^torch==' requirements.lock > $(VENV)/others.lock
 	$(INSTALL) --no-deps -r $(VENV)/torch.lock & torch=$$!
+	trap 'kill $$torch 2> /dev/null || true' EXIT  # when the others fail
 	$(INSTALL) --no-deps -r $(VENV)/others.lock
 	wait $$torch
 	$(INSTALL) -r requirements.lock  # and what torch alone needs on a machine with a GPU

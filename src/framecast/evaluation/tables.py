@@ -67,13 +67,17 @@ def _score_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def _horizon_rows(rows: Iterable[Row]) -> list[Row]:
-    """Mean and standard deviation over seeds, per mode, metric and step."""
+    """Mean and standard deviation over seeds, per mode, metric and step, to nine digits: git keeps this table."""
     return [
         {**_named(group), "mode": mode, "metric": metric, "step": step, "mean": mean, "sd": sd, "seeds": len(values)}
         for (group, mode, metric, step), values in _by_seed(rows)
         if step != "all"
-        for mean, sd in [spread(values)]
+        for mean, sd in [map(_nine_digits, spread(values))]
     ]
+
+
+def _nine_digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.9g}")
 
 
 def _metrics(rows: Sequence[Row]) -> dict[str, Any]:
