@@ -1,10 +1,12 @@
 """Shared ground of the tests: a small study in a folder of its own, and the real programs run in it."""
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +17,23 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that wait for Slurm beside files that compute, the slow ones first, so that no core idles at the end.
+
+    Workers take whole files in this order (``--dist loadfile --no-loadscope-reorder``).
+    """
+    slow, waits = Counter[Path](), dict[Path, bool]()
+    for item in items:
+        slow[item.path] += item.get_closest_marker("slow") is not None
+        waits[item.path] = item.get_closest_marker("slurm") is not None
+    files = sorted(waits, key=lambda path: -slow[path])
+    waiting = [path for path in files if waits[path]]
+    computing = [path for path in files if not waits[path]]
+    order = [path for pair in itertools.zip_longest(waiting, computing) for path in pair if path]
+    items.sort(key=lambda item: order.index(item.path))
 
 
 @pytest.fixture

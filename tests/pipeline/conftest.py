@@ -1,6 +1,7 @@
 """A small study in real git clones, run by the real Snakemake and the real DVC."""
 
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.conftest import ROOT, run
 
@@ -128,13 +130,19 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
 
 
 @pytest.fixture(scope="session")
-def built(fresh: Callable[[], Clone]) -> Clone:
-    """The study made by ``dvc repro``, committed and pushed. Shared: look, do not touch."""
-    clone = fresh()
-    clone("dvc", "repro")
-    clone.commit("The study, run")
-    clone("dvc", "push")
-    return clone
+def built(fresh: Callable[[], Clone], tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The study made by ``dvc repro``, committed and pushed. Shared, also between workers: look, do not touch."""
+    of_all_workers = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
+    where = (of_all_workers or tmp_path_factory.getbasetemp()) / "built"
+    with FileLock(where.with_suffix(".lock")):
+        if where.exists():
+            return Clone(Path(where.read_text(encoding="utf-8")))
+        clone = fresh()
+        clone("dvc", "repro")
+        clone.commit("The study, run")
+        clone("dvc", "push")
+        where.write_text(str(clone.folder), encoding="utf-8")
+        return clone
 
 
 @pytest.fixture
