@@ -12,8 +12,8 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off --no-compile
-# Twice as many workers as cores: the tests on a Slurm mostly wait for it. In which order: tests/conftest.py.
-WORKERS = -n 4 --dist loadfile --no-loadscope-reorder
+# One more than two cores: the tests on a Slurm often wait for it. In which order: tests/conftest.py.
+WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
 COMPILE := import dvc.cli, framecast.report.write, snakemake.cli, snakemake_executor_plugin_slurm, skimage.metrics, torch
 
 .PHONY: help demo test test-fast test-slow test-slurm bench kill-loop chaos cluster-up cluster-down lint lock clean
@@ -40,7 +40,7 @@ demo: $(VENV)/installed  ## the laptop-scale study, from nothing to reports/repo
 	@snakemake
 	@echo "The report: $(CURDIR)/reports/report.html"
 
-test: $(VENV)/installed  ## everything that is claimed (15 minutes on 2 cores)
+test: $(VENV)/installed  ## everything that is claimed (15 to 30 minutes on 2 cores)
 	@pytest $(WORKERS)
 
 test-fast: $(VENV)/installed  ## without the slow tests
@@ -50,7 +50,7 @@ test-slow: $(VENV)/installed  ## only the slow tests: real engines, kills, train
 	@pytest $(WORKERS) -m slow
 
 test-slurm: $(VENV)/installed  ## only the tests on a private one-machine Slurm
-	@pytest -m slurm 
+	@pytest -m slurm
 
 bench: $(VENV)/installed  ## measure speed and memory against references in the same run
 	@python -m benchmarks

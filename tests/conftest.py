@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,14 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 STUCK_SECONDS = 600  #: what takes longer hangs. No claim about speed: machines differ by a factor of five
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = STUCK_SECONDS) -> None:
+    """Wait for something that is bound to happen, which on a loaded machine may take long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
 
 
 def run(*command: str, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -91,10 +91,22 @@ def keys_with_a_default(study: str) -> Iterator[tuple[Path_, Any]]:
 
 
 def all_wrong(study: str) -> Iterator[tuple[Path_, Any]]:
-    for path, value in places(tree_of(study)):
-        yield from wrong_values(path, value)
-    yield from keys_with_a_default(study)
+    """Each wrong value once for each place: a key that several entries of one kind have is one place."""
+    tree, seen = tree_of(study), set[str]()
+    found = (pair for path, value in places(tree) for pair in wrong_values(path, value))
+    for path, bad in (*found, *keys_with_a_default(study)):
+        if (place := repr((_place(tree, path), bad))) not in seen:
+            seen.add(place)
+            yield path, bad
     yield from (((section,), ...) for section in (*SECTIONS, "figures", "scales"))  # ... is: not there at all
+
+
+def _place(tree: Any, path: Path_) -> Path_:
+    """A path with the kind of a dataset or model for its name, and no numbers in lists."""
+    general = tuple(0 if isinstance(part, int) else part for part in path)
+    if len(path) > 2 and path[0] in ("datasets", "models"):
+        return (path[0], tree[path[0]][path[1]]["kind"], *general[2:])
+    return general
 
 
 def refused(tree: Any) -> str:

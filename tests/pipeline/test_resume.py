@@ -22,7 +22,7 @@ from framecast.artifacts import sha256_of
 from framecast.cluster import driver, slurm
 from framecast.errors import UserError
 from framecast.training import lease
-from tests.conftest import BIN, STUCK_SECONDS, one_line
+from tests.conftest import BIN, STUCK_SECONDS, one_line, until
 from tests.pipeline.conftest import CONVLSTM, KEYED, LSTM, Clone
 
 MISSING = (LSTM.format(1), CONVLSTM)  #: cells that the studies here still have to train
@@ -121,14 +121,6 @@ class Started:
 
 
 Start = Callable[..., Started]
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = STUCK_SECONDS) -> None:
-    """Wait for something that is bound to happen."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not seen: {what}"
-        time.sleep(0.05)
 
 
 @pytest.fixture

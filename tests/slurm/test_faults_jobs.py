@@ -19,7 +19,7 @@ import pytest
 
 from framecast.artifacts import read_json, sha256_of
 from framecast.cluster.journal import Attempt
-from tests.conftest import STUCK_SECONDS, run
+from tests.conftest import STUCK_SECONDS, run, until
 from tests.pipeline.conftest import Clone
 from tests.pipeline.test_local_faults import LATE
 from tests.slurm.conftest import ClusterStudy
@@ -178,14 +178,6 @@ def grid(study: ClusterStudy, calm: Clone) -> Grid:
     ignored = shutil.ignore_patterns("runs", "checkpoints", "attempts", ".git", ".snakemake")
     shutil.copytree(calm.folder, study.folder, dirs_exist_ok=True, ignore=ignored)
     return Grid(study, calm.folder)
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = STUCK_SECONDS) -> None:
-    """Wait for something that a loaded machine may take long to do."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.2)
 
 
 # --- time, memory, signals ----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import until
 from tests.slurm import one_node
 from tests.slurm.one_node import OneNode
 
@@ -80,10 +81,12 @@ def test_jobs_over_memory_over_time_and_outranked(slurm: OneNode) -> None:
     greedy = f"{sys.executable} -c 'held = bytearray(300 * 2**20); import time; time.sleep(600)'"
     fat = slurm.submit(greedy, "--mem=100", "--nodelist=node1")
     fat_step = slurm.submit(f"srun {greedy}", "--mem=100", "--nodelist=node1")
-    late = slurm.submit("trap 'echo warned; exit 75' TERM; sleep 600 & wait", "--time=1", "--nodelist=node1")
+    trap = "trap 'echo warned; exit 75' TERM; echo armed; sleep 600 & wait"
+    late = slurm.submit(trap, "--time=1", "--nodelist=node1")
     low = slurm.submit("[ $SLURM_RESTART_COUNT ] || sleep 600", "--partition=low", "--exclusive", "--nodelist=node2")
     for job in (late, low):
         slurm.wait(job, "RUNNING")
+    until(lambda: "armed" in slurm.output(late), "the trap of the job that is to be late")
     slurm.expire(late)
     high = slurm.submit("sleep 1", "--partition=high", "--exclusive", "--nodelist=node2")
 
