@@ -81,7 +81,7 @@ def _plans(jobs: int, repeats: int) -> tuple[Usage, Usage]:
 
 def _submissions(jobs: int) -> tuple[Usage, Usage]:
     with _study(jobs) as ours, _standing_in(ours, OUTPUTS):
-        used_by("framecast", "prepare", "generated_sins", cwd=ours)
+        used_by("snakemake", "--cores", "1", "--until", "probe", cwd=ours)  # what runs beside the driver: real work
         used_by("framecast", "plan", cwd=ours)  # counts each network once, and has a row of its own
         mine = used_by(*OURS, *_waits("slurm-patient"), *SUBMIT, cwd=ours)
         _expect_taken(ours, jobs)

@@ -188,11 +188,12 @@ def remains(folder: Path) -> list[Path]:
 
 
 def frozen(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every file that ``resume`` might touch, to see that it did not."""
+    """Every file that ``resume`` might touch, to see that it did not. (A living training renews its lease itself.)"""
     places = [folder / ".snakemake", folder / ".dvc" / "tmp", folder / "data"]
     files = [path for place in places for path in place.rglob("*") if path.is_file() and path.name != driver.LOCK.name]
     files = [path for path in files if path.suffix not in (".pkl", ".log")]
-    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
+    renewed = {str(path): (0, 0) for path in files if path.name == "lease.json"}
+    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files} | renewed
 
 
 # --- killed drivers ----------------------------------------------------------------------------------
