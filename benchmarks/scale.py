@@ -17,7 +17,7 @@ from benchmarks.base import TINY, Row, Usage, scratch, used_by
 from framecast.grid import CELL, RUN_FILES, RUNS, SCORE_FILES, SCORES
 
 SIZES = {100: 3, 1_000: 3, 10_000: 1}  #: jobs → how often planning is measured
-SUBMITTED = (100, 1_000)  #: jobs; the executor's rests between two looks make more of them take many minutes
+SUBMITTED = (100, 1_000)  #: jobs; more take many minutes: ``submission_scale``
 MODELS, LOSSES = 5, 2
 MOST, MOST_MB = 2.0, 2048  #: times the CPU seconds of the bare workflow; MiB
 ENGINE = ("Snakefile", "workflow", "profiles", "slurm")
@@ -68,8 +68,13 @@ def rows() -> list[Row]:
     plans = {jobs: _plans(jobs, repeats) for jobs, repeats in SIZES.items()}
     measured = [_row(f"snakemake -n, {jobs:,} jobs", *plan) for jobs, plan in plans.items()]
     measured += [_alone(verb, jobs) for verb in VERBS for jobs in SIZES]
-    measured += [_row(f"submission of {jobs:,} jobs to a stand-in", *_submissions(jobs)) for jobs in SUBMITTED]
+    measured += [submission(jobs) for jobs in SUBMITTED]
     return [*measured, _growth(plans)]
+
+
+def submission(jobs: int) -> Row:
+    """Submitting so many to a stand-in for Slurm and seeing each of them end, beside the bare workflow."""
+    return _row(f"submission of {jobs:,} jobs to a stand-in", *_submissions(jobs))
 
 
 def _plans(jobs: int, repeats: int) -> tuple[Usage, Usage]:
@@ -81,7 +86,7 @@ def _plans(jobs: int, repeats: int) -> tuple[Usage, Usage]:
 
 def _submissions(jobs: int) -> tuple[Usage, Usage]:
     with _study(jobs) as ours, _standing_in(ours, OUTPUTS):
-        used_by("snakemake", "--cores", "1", "--until", "probe", cwd=ours)  # what runs beside the driver: real work
+        used_by("snakemake", "--cores", "1", "--until", "prepare", "probe", cwd=ours)  # real work
         used_by("framecast", "plan", cwd=ours)  # counts each network once, and has a row of its own
         mine = used_by(*OURS, *_waits("slurm-patient"), *SUBMIT, cwd=ours)
         _expect_taken(ours, jobs)
