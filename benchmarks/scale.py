@@ -86,7 +86,7 @@ def _plans(jobs: int, repeats: int) -> tuple[Usage, Usage]:
 
 def _submissions(jobs: int) -> tuple[Usage, Usage]:
     with _study(jobs) as ours, _standing_in(ours, OUTPUTS):
-        used_by("snakemake", "--cores", "1", "--until", "prepare", "probe", cwd=ours)  # real work
+        used_by("snakemake", "--cores", "1", "--until", "prepare", "probe", cwd=ours)  # not submission
         used_by("framecast", "plan", cwd=ours)  # counts each network once, and has a row of its own
         mine = used_by(*OURS, *_waits("slurm-patient"), *SUBMIT, cwd=ours)
         _expect_taken(ours, jobs)

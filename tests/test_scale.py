@@ -1,4 +1,4 @@
-"""A grid of many hundreds of cells: planned as exactly its jobs, and no work done twice. Counted, never timed."""
+"""A grid of thousands of cells: planned as exactly its jobs, and no work done twice. Counted, never timed."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from framecast import grid, params
 from framecast.grid import Grid
 from tests.conftest import ROOT, run
 
-CELLS = 600
+CELLS = 2_000
 
 
 @pytest.fixture

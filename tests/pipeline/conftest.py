@@ -132,8 +132,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
 @pytest.fixture(scope="session")
 def built(fresh: Callable[[], Clone], tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """The study made by ``dvc repro``, committed and pushed. Shared, also between workers: look, do not touch."""
-    of_all_workers = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else None
-    where = (of_all_workers or tmp_path_factory.getbasetemp()) / "built"
+    base = tmp_path_factory.getbasetemp()  # each worker's own, within that of the whole run
+    where = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built"
     with FileLock(where.with_suffix(".lock")):
         if where.exists():
             return Clone(Path(where.read_text(encoding="utf-8")))

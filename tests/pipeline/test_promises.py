@@ -28,11 +28,10 @@ def test_after_dvc_repro_nothing_is_left_to_do(built: Clone) -> None:
     built.assert_quiet()
 
 
-def test_snakemake_alone_and_one_job_at_a_time_gives_the_same_lock_file(
-    built: Clone, fresh: Callable[[], Clone]
-) -> None:
+@pytest.mark.parametrize("jobs", ["-j1", "-j2"])
+def test_snakemake_alone_gives_the_same_lock_file(built: Clone, fresh: Callable[[], Clone], jobs: str) -> None:
     clone = fresh()
-    clone("snakemake", "-j1")  # DVC's stages run as many jobs as there are cores
+    clone("snakemake", jobs)
     clone("dvc", "commit", "--force")
     ours, theirs = (folder / "dvc.lock" for folder in (clone.folder, built.folder))
     assert ours.read_bytes() == theirs.read_bytes()
