@@ -9,8 +9,8 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 from torch import Tensor
 
 from benchmarks.base import Row, paired
-from framecast import catalogue
 from framecast.evaluation.score import score
+from framecast.study import catalogue
 
 SEQUENCES, HORIZON, SHAPE = 64, 10, (1, 64, 64)
 THREADS = 2

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.base import ROOT, TINY, Row, scratch, used_by
-from framecast import params
-from framecast.grid import Grid
+from framecast.study import reading
+from framecast.study.grid import Grid
 
 REPEATS = 3
 ENGINES = ("Snakefile", "workflow", "profiles", "src", "dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config")
@@ -42,7 +42,7 @@ def rows() -> list[Row]:
 
 def _jobs(study: Path) -> int:
     """Datasets, cells and scores have a job each, and so have the tables, the report and the target."""
-    grid = Grid(params.load(study / "params.yaml"))
+    grid = Grid(reading.load(study / "params.yaml"))
     return len(grid.datasets) + len(grid.cells) + len(grid.scored) + 3
 
 

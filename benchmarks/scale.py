@@ -14,7 +14,7 @@ from unittest.mock import patch
 import yaml
 
 from benchmarks.base import TINY, Row, Usage, scratch, used_by
-from framecast.grid import CELL, RUN_FILES, RUNS, SCORE_FILES, SCORES
+from framecast.study.grid import CELL, RUN_FILES, RUNS, SCORE_FILES, SCORES
 
 SIZES = {100: 3, 1_000: 3, 10_000: 1}  #: jobs → how often planning is measured
 SUBMITTED = (100, 1_000)  #: jobs; more take many minutes: ``submission_scale``

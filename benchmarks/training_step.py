@@ -16,7 +16,7 @@ from benchmarks.base import Row, paired
 from framecast.data.base import StoredSplit
 from framecast.losses.base import WeightedLoss
 from framecast.models.seq2seq_convlstm import Seq2SeqConvLSTM
-from framecast.params import Training
+from framecast.study.params import Training
 from framecast.training.loop import Trainer
 from framecast.training.seeding import be_deterministic
 

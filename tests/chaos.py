@@ -30,7 +30,7 @@ from typing import IO
 import psutil
 
 from framecast.artifacts import read_json, sha256_of
-from framecast.cluster import driver
+from framecast.upkeep import driver
 from tests.slurm.one_node import Job, OneNode, SlurmError
 
 ROOT = Path(__file__).parents[1]

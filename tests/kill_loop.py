@@ -23,7 +23,8 @@ SOURCE = Path(__file__).with_name("params.yaml")
 
 # Children fork from a server that has imported torch already: the kill then lands in training, not in an import.
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["framecast.training.cell", "framecast.cli", "framecast.params", "framecast.fetch"])
+PRELOADED = ("training.cell", "cli", "study.reading", "data.fetching.fetch")
+context.set_forkserver_preload([f"framecast.{module}" for module in PRELOADED])
 
 
 def verb(folder: Path, *arguments: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
-from framecast.figures.base import CellFiles, Results, goodness
+from framecast.results import CellFiles, Results, goodness
 
 SEEDS, DEPTHS = (1, 2, 3), (1, 2, 3)
 METRICS = {

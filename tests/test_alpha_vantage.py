@@ -12,12 +12,12 @@ from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
 
-from framecast import alpha_vantage
-from framecast.alpha_vantage import AlphaVantage, PriceFile
+from framecast.data.fetching import alpha_vantage
+from framecast.data.fetching.alpha_vantage import AlphaVantage, PriceFile
+from framecast.data.fetching.fetch import fetch
 from framecast.data.formats.prices import read_prices
 from framecast.data.formats.sha256sums import read_sums
 from framecast.errors import NotFinished, UserError
-from framecast.fetch import fetch
 from tests.conftest import BIN, serving
 
 REAL = Path(__file__).parents[1] / ".." / "shared" / "data" / "stocks" / "alphavantage"

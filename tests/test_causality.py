@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from framecast import catalogue
 from framecast.errors import UserError
 from framecast.evaluation.causality import first_leak, in_words
 from framecast.models.base import Forecaster
 from framecast.models.next_frame import NextFrame
+from framecast.study import catalogue
 
 K = 8
 VIDEO = (2, 6, 5)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from framecast import params
 from framecast.cluster import journal, site
 from framecast.cluster.demand import demand
 from framecast.cluster.request import request
 from framecast.errors import UserError
-from framecast.grid import Cell, Grid
-from framecast.status import state
+from framecast.study import reading
+from framecast.study.grid import Cell, Grid
+from framecast.upkeep.status import state
 from tests.conftest import ROOT, one_line
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -32,7 +32,7 @@ def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
     text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("scale: laptop", "scale: paper", 1)
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    return Grid(params.load())
+    return Grid(reading.load())
 
 
 def record(grid: Grid, cell: Cell, **facts: object) -> None:
@@ -98,7 +98,7 @@ def test_what_was_measured_takes_the_place_of_what_was_counted(paper: Grid) -> N
 def test_an_attempt_that_was_killed_is_judged_by_its_last_heartbeat(
     study: Path, facts: dict[str, float], ending: str, more: dict[str, int]
 ) -> None:
-    grid = Grid(params.load())
+    grid = Grid(reading.load())
     cell = grid.find(LSTM)
     (grid.data_folder(cell.dataset)).mkdir(parents=True)
     (grid.data_folder(cell.dataset) / "manifest.json").write_text(

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framecast import params
 from framecast.artifacts import sha256_of
 from framecast.data.formats.sha256sums import write_sums
-from framecast.grid import Cell, Grid
+from framecast.study import reading
+from framecast.study.grid import Cell, Grid
 from tests import kill_loop
 from tests.kill_loop import CELL
 
@@ -98,7 +98,7 @@ class Place:
 
     @property
     def grid(self) -> Grid:
-        return Grid(params.load(self.folder / "params.yaml"))
+        return Grid(reading.load(self.folder / "params.yaml"))
 
     def one(self, pattern: str) -> Path:
         (found,) = self.folder.glob(pattern)

@@ -15,7 +15,7 @@ import pytest
 
 from framecast.artifacts import sha256_of
 from framecast.cluster.journal import Attempt, attempts
-from framecast.grid import Cell
+from framecast.study.grid import Cell
 from tests import kill_loop
 from tests.kill_loop import CELL
 from tests.test_faults import FULL, Done, Place, calm, flip, halve, place, scored, verb

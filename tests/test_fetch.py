@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from framecast import fetch as fetching
+from framecast.data.fetching import fetch as fetching
+from framecast.data.fetching.fetch import SOURCES, RemoteFile, Source, ensure, fetch
 from framecast.data.formats.sha256sums import read_sums, write_sums
 from framecast.errors import UserError
-from framecast.fetch import SOURCES, RemoteFile, Source, ensure, fetch
 from framecast.losses.features import vgg16_weights
 from framecast.losses.features.torch_archive import read_tensors
-from framecast.params import Entry
+from framecast.study.params import Entry
 from tests.conftest import serving
 
 MNIST = Path(__file__).parents[1] / ".." / "shared" / "data" / "mnist"

@@ -9,9 +9,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from framecast import catalogue
 from framecast.errors import UserError
 from framecast.figures import base
+from framecast.results import System, label, short
+from framecast.study import catalogue
 from tests import results_fixture
 
 FIGURES = [
@@ -56,7 +57,7 @@ def test_drawing_leaves_the_global_style_alone(results):
 
 def test_figures_load_neither_torch_nor_a_window_toolkit():
     code = (
-        "import sys; from framecast import catalogue; "
+        "import sys; from framecast.study import catalogue; "
         "[catalogue.load('figures', name) for name in catalogue.names('figures')]; "
         "sys.exit(bool({'torch', 'matplotlib.pyplot'} & set(sys.modules)))"
     )
@@ -110,15 +111,15 @@ def test_labels_are_moved_apart_and_keep_their_order():
 def test_a_leaky_system_never_goes_by_its_bare_name(results):
     systems = results.systems(results_fixture.NEXT)
     for system in systems:
-        named = base.label(results, results_fixture.NEXT, systems, system)
+        named = label(results, results_fixture.NEXT, systems, system)
         assert named.endswith("(leaky)") == results_fixture.is_leaky(system.model)
 
 
 def test_what_all_systems_share_goes_unsaid():
-    systems = [base.System("a", "bce", 3), base.System("b", "bce", 3), base.System("b", "gdl", 3)]
-    assert [base.short(systems, system) for system in systems] == ["a bce", "b bce", "b gdl"]
-    assert [base.short(systems[:2], system) for system in systems[:2]] == ["a", "b"]
-    assert base.short(systems[:1], systems[0]) == "depth 3"
+    systems = [System("a", "bce", 3), System("b", "bce", 3), System("b", "gdl", 3)]
+    assert [short(systems, system) for system in systems] == ["a bce", "b bce", "b gdl"]
+    assert [short(systems[:2], system) for system in systems[:2]] == ["a", "b"]
+    assert short(systems[:1], systems[0]) == "depth 3"
 
 
 def test_a_figure_of_what_was_not_measured_says_so(results):

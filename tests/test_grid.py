@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from framecast import catalogue, grid, params
 from framecast.errors import UserError
-from framecast.grid import PROBE, Grid
+from framecast.study import catalogue, grid, reading
+from framecast.study.grid import PROBE, Grid
 from tests.conftest import ROOT
 
 TINY = (ROOT / "tests" / "params.yaml").read_text(encoding="utf-8")
@@ -21,7 +21,7 @@ Keys = dict[str, str]  #: what is made → its key
 
 
 def grid_of(text: str = TINY) -> Grid:
-    return Grid(params.resolve(yaml.safe_load(text)))
+    return Grid(reading.resolve(yaml.safe_load(text)))
 
 
 def keys(study: Grid) -> Keys:
@@ -140,7 +140,7 @@ CODE: dict[str, tuple[str, str, str, set[str]]] = {
     "an import for types only": (
         "models/seq2seq_lstm.py",
         "FRAMES =",
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from framecast.fetch import Source\nFRAMES =",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from framecast.ranges import Decay\nFRAMES =",
         OF_LSTM,  # the import of TYPE_CHECKING itself is code
     ),
     "an equation": ("models/seq2seq_lstm.py", "4 * hidden_size", "(3 + 1) * hidden_size", OF_LSTM),
@@ -154,7 +154,7 @@ CODE: dict[str, tuple[str, str, str, set[str]]] = {
     "a loss that no study uses": ("losses/l1.py", "(forecast, target)\n", "(target, forecast)\n", set()),
     "the seeding of a cell": ("training/cell.py", "seed_weights(seed)", "seed_weights(seed + 1)", TRAINED),
     "the loop": ("training/loop.py", "self.model.train()", "self.model.train(True)", TRAINED),
-    "the heartbeat": ("training/lease.py", "HEARTBEAT_SECONDS = 20", "HEARTBEAT_SECONDS = 30", set()),
+    "the heartbeat": ("cluster/lease.py", "HEARTBEAT_SECONDS = 20", "HEARTBEAT_SECONDS = 30", set()),
     "the command line": ("cli.py", "def _leave(", "def _left() -> None: ...\n\n\ndef _leave(", set()),
     "a generator": ("data/generated_sins.py", "alpha * tau + beta", "beta + alpha * tau", SINS),
     "a dataset that no study uses": ("data/stocks.py", "FRAMES =", "MORE = 1\nFRAMES =", set()),
@@ -229,7 +229,7 @@ def all_paths(study: Grid) -> list[str]:
 
 @pytest.mark.parametrize("file", ["params.yaml", "tests/params.yaml"])
 def test_every_artefact_has_a_place_of_its_own_and_every_cell_a_name(file: str) -> None:
-    study = Grid(params.load(ROOT / file))
+    study = Grid(reading.load(ROOT / file))
     paths = all_paths(study)
     assert len(paths) == len(set(paths)) == len({path.lower() for path in paths})
     assert len({cell.name for cell in study.scored}) == study.count
@@ -254,7 +254,7 @@ def test_a_name_that_is_nearly_right_is_answered_with_the_right_one() -> None:
 
 
 def test_every_process_finds_the_same_keys() -> None:
-    ask = "from framecast import params; from tests.test_grid import grid_of, keys; print(keys(grid_of()))"
+    ask = "from tests.test_grid import grid_of, keys; print(keys(grid_of()))"
     answers = {
         subprocess.run(
             [sys.executable, "-c", ask],

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from framecast.figures.base import System
 from framecast.figures.shared import choice, components, leak
 from framecast.report import components as impact
 from framecast.report import leak as told
 from framecast.report import tables
+from framecast.results import System
 from tests import results_fixture
 from tests.results_fixture import NEXT
 

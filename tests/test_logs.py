@@ -12,11 +12,11 @@ from types import SimpleNamespace
 import pytest
 from snakemake_executor_plugin_slurm.utils import get_job_wildcards
 
-from framecast import params
 from framecast.cluster import journal
 from framecast.cluster.journal import Attempt, Phase
-from framecast.grid import BASELINE, CELL, Cell, Grid
-from framecast.logs import LAST_LINES, show
+from framecast.study import reading
+from framecast.study.grid import BASELINE, CELL, Cell, Grid
+from framecast.upkeep.logs import LAST_LINES, show
 
 TRAINED = Cell("generated_sins", "seq2seq_lstm", 1, "mse", 1)
 OTHER = Cell("generated_sins", "seq2seq_lstm", 1, "mse", 2)
@@ -25,7 +25,7 @@ UNTRAINED = Cell("generated_sins", "copy_last")
 
 @pytest.fixture
 def grid(study: Path) -> Grid:
-    return Grid(params.load())
+    return Grid(reading.load())
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_the_log_of_a_real_run_is_found(
     """Snakemake's own path of the log, taken from the rule, is where the command looks."""
     rule = (Path(__file__).parents[1] / "workflow" / "rules" / "train.smk").read_text(encoding="utf-8")
     (pattern,) = re.findall(r'log:\s+f"(logs/train/\S+)"', rule)
-    key = Grid(params.load(study / "params.yaml")).run_key(TRAINED)
+    key = Grid(reading.load(study / "params.yaml")).run_key(TRAINED)
     path = pattern.replace("{CELL}", TRAINED.name).replace("{{key}}", key)
     write(str(study / path), "found\n")
     assert f"==> {path} (1 lines)\nfound\n" in framecast("logs", TRAINED.name).stdout

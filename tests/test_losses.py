@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from framecast import catalogue
-from framecast.grid import RAW
 from framecast.losses.base import WeightedLoss
 from framecast.losses.features import vgg16, vgg16_weights
+from framecast.study import catalogue
+from framecast.study.grid import RAW
 
 SECOND = {
     "mse": lambda p, y: np.mean((p - y) ** 2),

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.metrics import PER_FRAME, WHOLE_SET, reference
-from framecast import catalogue
 from framecast.errors import UserError
 from framecast.evaluation.score import create, score
 from framecast.metrics.base import Pair
 from framecast.metrics.kernels.errors import decibels
 from framecast.metrics.srvp import MsePix255U8, SsimSrvp
+from framecast.study import catalogue
 
 HORIZON, SHAPE = 3, (2, 20, 26)
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from framecast import catalogue
 from framecast.evaluation.causality import first_leak
 from framecast.models.base import Baseline, Forecaster
 from framecast.models.seq2seq_convlstm import Seq2SeqConvLSTM
 from framecast.models.seq2seq_lstm import LSTMCell, Seq2SeqLSTM
+from framecast.study import catalogue
 
 NAMES = catalogue.names("models")
 TRAINED = [name for name in NAMES if not issubclass(catalogue.load("models", name), Baseline)]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from framecast import catalogue, params
 from framecast.errors import UserError
-from framecast.params import Evaluation, Training
+from framecast.study import catalogue, reading
+from framecast.study.params import Evaluation, Training
 from tests.conftest import ROOT, one_line, run
 
 Path_ = tuple[Any, ...]
@@ -111,7 +111,7 @@ def _place(tree: Any, path: Path_) -> Path_:
 
 def refused(tree: Any) -> str:
     with pytest.raises(UserError) as caught:
-        params.resolve(tree)
+        reading.resolve(tree)
     return str(caught.value)
 
 
@@ -297,7 +297,7 @@ def test_traps_of_yaml_and_impossible_studies(case: str, tmp_path: Path) -> None
     text, expected = LINES[case]
     assert text != GOOD
     with pytest.raises(UserError) as caught:
-        params.load(written(text, tmp_path))
+        reading.load(written(text, tmp_path))
     message = str(caught.value)
     assert "\n" not in message
     assert expected in message
@@ -307,7 +307,7 @@ def test_traps_of_yaml_and_impossible_studies(case: str, tmp_path: Path) -> None
 def test_a_named_replication_may_leak_and_anything_may_be_named_one() -> None:
     lines = "  next: {kind: next_frame, head: leaky, replication: true}\n"
     lines += "  last: {kind: next_frame, replication: true}\n"
-    found = params.resolve(yaml.safe_load(GOOD.replace("models:\n", f"models:\n{lines}", 1)))
+    found = reading.resolve(yaml.safe_load(GOOD.replace("models:\n", f"models:\n{lines}", 1)))
     assert found.models["next"].replication
     assert found.models["next"].arguments["head"] == "leaky"
     assert not found.models["seq2seq_lstm"].replication
@@ -315,13 +315,13 @@ def test_a_named_replication_may_leak_and_anything_may_be_named_one() -> None:
 
 def test_numbers_that_yaml_calls_text_are_numbers(tmp_path: Path) -> None:
     for number in ("1e-3", "1E-3", "1.e-3", ".001"):
-        found = params.load(written(GOOD.replace("1.0e-3", number), tmp_path))
+        found = reading.load(written(GOOD.replace("1.0e-3", number), tmp_path))
         assert found.training.learning_rate == 1e-3
 
 
 def test_the_chosen_scale_is_laid_over_the_published_values() -> None:
     tree = tree_of("real")
-    laptop, paper = params.resolve(tree), params.resolve(tree | {"scale": "paper"})
+    laptop, paper = reading.resolve(tree), reading.resolve(tree | {"scale": "paper"})
     assert paper.datasets["moving_mnist"].arguments["frame_size"] == 64
     assert laptop.datasets["moving_mnist"].arguments["frame_size"] == 24
     assert laptop.recipe("seq2seq_convlstm").betas == paper.recipe("seq2seq_convlstm").betas == (0.9, 0.98)

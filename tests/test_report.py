@@ -11,11 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from framecast import catalogue, published
+from framecast import published
 from framecast.figures import base
-from framecast.params import Addition, Study
 from framecast.report import leak, tables
 from framecast.report.render import render
+from framecast.study import catalogue
+from framecast.study.params import Addition, Study
 from tests import results_fixture
 
 STUDIES = {

@@ -11,8 +11,8 @@ import yaml
 
 from benchmarks.scale import MODELS
 from benchmarks.scale import study as study_of
-from framecast import grid, params
-from framecast.grid import Grid
+from framecast.study import grid, reading
+from framecast.study.grid import Grid
 from tests.conftest import ROOT, run
 
 CELLS = 2_000
@@ -29,7 +29,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> tuple[Grid, Counter[str]]:
         return key(kind, *parts)
 
     monkeypatch.setattr(grid, "_key", counting)
-    return Grid(params.resolve(yaml.safe_load(study_of(2 * CELLS)))), hashed
+    return Grid(reading.resolve(yaml.safe_load(study_of(2 * CELLS)))), hashed
 
 
 def test_every_key_is_hashed_once(large: tuple[Grid, Counter[str]]) -> None:

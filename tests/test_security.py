@@ -16,16 +16,16 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from framecast import params
 from framecast.cluster import site
+from framecast.data.fetching.fetch import ensure, fetch
 from framecast.data.formats.prices import parse_prices
 from framecast.data.formats.sha256sums import write_sums
 from framecast.data.moving_mnist import official_digits
 from framecast.errors import UserError
-from framecast.fetch import ensure, fetch
 from framecast.figures import base
-from framecast.params import Entry
 from framecast.report.render import render
+from framecast.study import reading
+from framecast.study.params import Entry
 from tests import results_fixture
 from tests.conftest import ROOT, one_line, run
 from tests.test_report import Page
@@ -91,7 +91,7 @@ def test_a_name_that_is_no_plain_word_is_refused(tmp_path: Path, section: str) -
     for kind, name in HOSTILE.items():
         path.write_text(renamed(section, name), encoding="utf-8")
         with pytest.raises(UserError, match="allowed: ") as refused:
-            params.load(path)
+            reading.load(path)
         assert str(refused.value).isprintable(), kind
         assert len(str(refused.value)) < 1000, kind
 
@@ -100,7 +100,7 @@ def test_a_plain_name_is_not(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     for section in SECTIONS[:5]:
         path.write_text(renamed(section, ("plain_2" * 10)[:64]), encoding="utf-8")
-        params.load(path)
+        reading.load(path)
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_yaml_that_would_make_objects_is_refused(tmp_path: Path, node: str, monk
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(TEXT.replace("seeds: [1, 2]", f"seeds: {node}"))
     with pytest.raises(UserError):
-        params.load()
+        reading.load()
     assert os.listdir() == ["params.yaml"]
 
 
@@ -182,7 +182,7 @@ def test_the_words_of_a_site_hold_nothing_that_a_shell_reads(word: str, monkeypa
 UNPICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
 EXTRACTS = {"tarfile", "zipfile", "lzma", "bz2"}
 #: module → what it may call, and why: these are annotations of our own source files, never the user's text.
-EVALUATES = {"framecast/params.py": {"eval"}}
+EVALUATES = {"framecast/study/checks.py": {"eval"}}
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
@@ -402,7 +402,7 @@ def test_markup_in_params_and_manifests_is_text_in_the_report(tmp_path: Path, te
     tree = yaml.safe_load(TEXT)
     tree["studies"]["sequence_depth"]["title"] = text
     written.write_text(yaml.safe_dump(tree))
-    study = params.load(written).studies["sequence_depth"].model_copy(update={"datasets": ("stocks",)})
+    study = reading.load(written).studies["sequence_depth"].model_copy(update={"datasets": ("stocks",)})
     html = render(results, {}, {"sequence_depth": study}, "laptop")
     page, tags = Page(html), [tag for tag, _ in Page(html).tags]
     assert (tags.count("script"), tags.count("style"), tags.count("title"), tags.count("img")) == (1, 1, 1, 0)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from framecast import artifacts, params
+from framecast import artifacts
 from framecast.errors import UserError
-from framecast.grid import Grid
-from framecast.verify import verify
+from framecast.study import reading
+from framecast.study.grid import Grid
+from framecast.upkeep.verify import verify
 from tests.conftest import ROOT, one_line, run
 
 pytestmark = pytest.mark.slow
@@ -31,11 +32,12 @@ SMALLER = {
 MAKE = """
 import sys
 import torch
-from framecast import cli, params
-from framecast.grid import Cell, Grid
+from framecast import cli
+from framecast.study import reading
+from framecast.study.grid import Cell, Grid
 from framecast.training.checkpoint import Checkpoints
 
-grid = Grid(params.load())
+grid = Grid(reading.load())
 for dataset in grid.datasets:
     cli.app(["prepare", dataset], standalone_mode=False)
 for cell in grid.cells:
@@ -89,7 +91,7 @@ def findings(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
     def call() -> list[str]:
         failure = ""
         try:
-            verify(Grid(params.load()))
+            verify(Grid(reading.load()))
         except UserError as error:
             failure = str(error)
         *lines, last = capsys.readouterr().out.splitlines()
@@ -169,7 +171,7 @@ def state_of(folder: Path) -> dict[Path, tuple[int, int, int, bytes]]:
 
 
 def test_every_artefact_is_hashed(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    verify(Grid(params.load()))
+    verify(Grid(reading.load()))
     roots = ("data", "reports", ".dvc/cache/files")
     paths = [path for root in roots for path in Path(root).rglob("*") if path.is_file()]
     assert capsys.readouterr().out.startswith(f"{len(paths)} files, ")

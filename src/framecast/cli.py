@@ -14,7 +14,7 @@ from framecast.errors import NotFinished, UserError
 
 if TYPE_CHECKING:
     from framecast.cluster.journal import Asked
-    from framecast.grid import Grid
+    from framecast.study.grid import Grid
 
 STARTED = time.monotonic()  # a time budget counts from here, imports included
 
@@ -51,7 +51,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="show again and again until every cell is done")] = False,
 ) -> None:
     """What state each cell is in: running with what is left, failed with its cause and what mends it, stale and why."""
-    from framecast import status as states
+    from framecast.upkeep import status as states
 
     (states.watch if watch else states.show)(_grid(), everything=everything)
 
@@ -61,8 +61,8 @@ def plan(
     profile: Annotated[str, typer.Option(help="slurm: also hold it against the limits of the cluster")] = "",
 ) -> None:
     """What a run would ask for: jobs, hours and where that number comes from, memory, and what would not fit."""
-    from framecast.cluster import plan as planning
     from framecast.cluster import site
+    from framecast.upkeep import plan as planning
 
     if profile not in ("", "slurm"):
         raise UserError(f"--profile: found {profile!r}; allowed: slurm, or nothing for this machine")
@@ -73,7 +73,7 @@ def plan(
 @app.command()
 def efficiency() -> None:
     """What the jobs used of the CPUs, memory, time and GPUs that they asked for."""
-    from framecast.cluster import efficiency as measured
+    from framecast.upkeep import efficiency as measured
 
     measured.show(_grid())
 
@@ -81,8 +81,8 @@ def efficiency() -> None:
 @app.command()
 def fetch(names: Annotated[list[str], typer.Argument(help="mnist, moving_mnist, stocks, stocks_daily, vgg16")]) -> None:
     """Fetch published files into data/raw, from their mirrors or from FRAMECAST_MIRROR."""
-    from framecast import fetch as fetching
-    from framecast.grid import RAW
+    from framecast.data.fetching import fetch as fetching
+    from framecast.study.grid import RAW
 
     for name in names:
         fetching.fetch(name, RAW)
@@ -94,13 +94,13 @@ def prepare(dataset: Annotated[str, typer.Argument(metavar="DATASET")], key: Key
     study = _grid()
     if dataset not in study.datasets:
         raise UserError(f"dataset {dataset}: no study uses it; there are {', '.join(study.datasets)}")
-    from framecast import fetch as fetching
-    from framecast import prepared
-    from framecast.grid import RAW
+    from framecast import assemble
+    from framecast.data.fetching import fetch as fetching
+    from framecast.study.grid import RAW
 
     fetching.ensure(dataset, study.params.datasets[dataset], RAW)
     _expect(key, study.data_key(dataset), f"dataset {dataset}")
-    prepared.prepare(study, dataset)
+    assemble.prepare(study, dataset)
 
 
 @app.command()
@@ -230,7 +230,7 @@ def figure(
 @app.command()
 def prune(phase: Annotated[str, typer.Argument(metavar="data|train|evaluate")]) -> None:
     """Remove artefacts of cells that params.yaml no longer has, and keep whatever could not be made again."""
-    from framecast import pruning
+    from framecast.upkeep import pruning
 
     pruning.prune(_grid(), phase)
 
@@ -244,7 +244,7 @@ def resume(
 
     Another command can be given: framecast resume snakemake --profile slurm
     """
-    from framecast.cluster import driver
+    from framecast.upkeep import driver
 
     driver.resume(context.args, wait=wait)
 
@@ -252,7 +252,7 @@ def resume(
 @app.command()
 def verify() -> None:
     """Hash every artefact in the workspace and in DVC's cache again, and name what is not what it was."""
-    from framecast.verify import verify as verify_all
+    from framecast.upkeep.verify import verify as verify_all
 
     verify_all(_grid())
 
@@ -260,7 +260,7 @@ def verify() -> None:
 @app.command()
 def doctor() -> None:
     """Look at everything that a run needs: each line is ok, or says what to do."""
-    from framecast.doctor import doctor as examine
+    from framecast.upkeep.doctor import doctor as examine
 
     examine()
 
@@ -269,16 +269,16 @@ def doctor() -> None:
 def logs(cell: CellName) -> None:
     """Everything that was logged about one cell, and how its attempts ended."""
     study = _grid()
-    from framecast.logs import show
+    from framecast.upkeep.logs import show
 
     show(study, study.find(cell))
 
 
 def _grid() -> "Grid":
-    from framecast import params
-    from framecast.grid import Grid
+    from framecast.study import reading
+    from framecast.study.grid import Grid
 
-    return Grid(params.load())
+    return Grid(reading.load())
 
 
 def _expect(given: str, key: str, what: str) -> None:

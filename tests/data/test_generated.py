@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from framecast import params, prepared
+from framecast import assemble
 from framecast.data.base import SPLITS, Prepared, counter_uniforms
 from framecast.data.generated_noise import GeneratedNoise
 from framecast.data.generated_sins import GeneratedSins
-from framecast.grid import Grid
+from framecast.study import reading
+from framecast.study.grid import Grid
 
 NOWHERE = Path("no raw files are read")
 KINDS = [GeneratedSins, GeneratedNoise]
@@ -103,11 +104,11 @@ def test_arrays_are_stored_in_their_own_order_however_they_lie_in_memory(
     study: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A published file is read as a transposed view of what is on disk."""
-    grid = Grid(params.load())
+    grid = Grid(reading.load())
     made = GeneratedSins(context=5, horizon=5, train=8, validation=4, test=4).prepare(Path())
     views = {name: np.asfortranarray(array) for name, array in made.arrays.items()}
     assert not all(array.flags.c_contiguous for array in views.values())
     monkeypatch.setattr(GeneratedSins, "prepare", lambda self, raw: Prepared(views, made.facts))
-    prepared.prepare(grid, "generated_sins")
-    for name, array in prepared.Prepared(grid, "generated_sins").arrays.items():
+    assemble.prepare(grid, "generated_sins")
+    for name, array in assemble.Prepared(grid, "generated_sins").arrays.items():
         np.testing.assert_array_equal(array.numpy(), made.arrays[name])

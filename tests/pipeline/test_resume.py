@@ -19,9 +19,9 @@ import psutil
 import pytest
 
 from framecast.artifacts import sha256_of
-from framecast.cluster import driver, slurm
+from framecast.cluster import lease, slurm
 from framecast.errors import UserError
-from framecast.training import lease
+from framecast.upkeep import driver
 from tests.conftest import BIN, STUCK_SECONDS, one_line, until
 from tests.pipeline.conftest import CONVLSTM, KEYED, LSTM, Clone
 

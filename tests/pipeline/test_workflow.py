@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from framecast import params
-from framecast.grid import Grid
+from framecast.study import reading
+from framecast.study.grid import Grid
 from tests.conftest import BIN, ROOT, run
 from tests.pipeline.conftest import CONVLSTM, Clone
 
-GRID = Grid(params.load(ROOT / "tests" / "params.yaml"))
+GRID = Grid(reading.load(ROOT / "tests" / "params.yaml"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 WRITTEN = {
     "data": [file for dataset in GRID.datasets for file in GRID.data_files(dataset)],

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from framecast.cluster import driver
+from framecast.upkeep import driver
 from tests.conftest import ROOT, one_line
 from tests.pipeline.conftest import CONVLSTM, LSTM, Clone, pulled
 from tests.pipeline.test_resume import (

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from framecast.data.base import StoredSplit
 from framecast.errors import UserError
 from framecast.losses.base import WeightedLoss
-from framecast.params import Training
+from framecast.study.params import Training
 from framecast.training.augmentation import augmented, refuse_to_turn
 from framecast.training.checkpoint import Checkpoints
 from framecast.training.loop import Trainer

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from framecast import params, prepared
+from framecast import assemble
 from framecast.cluster.journal import Asked
 from framecast.errors import UserError
-from framecast.grid import Cell, Grid
+from framecast.study import reading
+from framecast.study.grid import Cell, Grid
 from framecast.training.cell import train
 from framecast.training.stopping import Stop
 
@@ -22,8 +23,8 @@ def video(recipe: str = "") -> tuple[Grid, Cell]:
     changed = path.read_text().replace("{mse: {mse: 1.0}}", HYBRID)
     changed = changed.replace("depths: [1], losses: [mse]", "depths: [1], losses: [hybrid]")
     path.write_text(changed.replace("hidden_channels: 4", f"hidden_channels: 4{recipe}"))
-    grid = Grid(params.load())
-    prepared.prepare(grid, "moving_mnist")
+    grid = Grid(reading.load())
+    assemble.prepare(grid, "moving_mnist")
     return grid, grid.find("moving_mnist/seq2seq_convlstm/depth-1/hybrid/seed-1")
 
 
@@ -53,14 +54,14 @@ def test_an_inert_term_is_seen_as_inert_in_the_history(study: Path) -> None:
 def test_augmented_video_trains_and_oblong_frames_are_not_turned(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid, cell = video(", training: {flips: true, rotations: true, noise: 0.01}")
     with monkeypatch.context() as patch:
-        opened = prepared.Prepared
+        opened = assemble.Prepared
 
-        def oblong(*given: object) -> prepared.Prepared:
+        def oblong(*given: object) -> assemble.Prepared:
             found = opened(*given)  # type: ignore[arg-type]
             found.dataset.frame_shape = (1, 16, 24)
             return found
 
-        patch.setattr(prepared, "Prepared", oblong)
+        patch.setattr(assemble, "Prepared", oblong)
         with pytest.raises(UserError, match=f"cell {cell.name}: found rotations with frames of 16 × 24 pixels"):
             trained(grid, cell)
     assert float(trained(grid, cell)[-1]["loss"]) > 0

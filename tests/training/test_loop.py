@@ -12,11 +12,11 @@ from torch import Tensor
 
 from framecast.data.base import StoredSplit
 from framecast.errors import NotFinished, UserError
-from framecast.grid import CHECKPOINTS
 from framecast.losses.base import WeightedLoss
 from framecast.models.seq2seq_convlstm import Seq2SeqConvLSTM
 from framecast.models.seq2seq_lstm import Seq2SeqLSTM
-from framecast.params import Training
+from framecast.study.grid import CHECKPOINTS
+from framecast.study.params import Training
 from framecast.training import optimizers
 from framecast.training.checkpoint import Checkpoints
 from framecast.training.loop import Trainer

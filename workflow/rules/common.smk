@@ -1,4 +1,4 @@
-"""The study, its wildcards and its target lists. What exists and where it lies is asked of framecast.grid."""
+"""The study, its wildcards and its target lists. What exists and where it lies is asked of framecast.study.grid."""
 
 import functools
 import gc
@@ -8,11 +8,12 @@ import signal
 import sys
 from pathlib import Path
 
-from framecast import params
-from framecast.cluster import driver, site
+from framecast.study import reading
+from framecast.upkeep import driver
+from framecast.cluster import site
 from framecast.cluster.request import request
 from framecast.errors import UserError
-from framecast.grid import (
+from framecast.study.grid import (
     BASELINE,
     CELL,
     DATA_FILES,
@@ -43,7 +44,7 @@ if workflow.config_settings.config:
     )
 
 try:
-    study = Grid(params.load())
+    study = Grid(reading.load())
     cluster = site.load()
     if workflow.is_main_process:
         driver.refuse_a_second(sys.argv)

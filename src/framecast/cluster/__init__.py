@@ -1,3 +1,3 @@
-"""The cluster's side of a run: what a cell asks for, what happened to it, and how to go on."""
+"""The cluster's side of a job: what a cell asks for, what Slurm says of it, and what became of it."""
 
 AFFECTS_NUMBERS = False

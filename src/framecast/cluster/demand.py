@@ -13,7 +13,7 @@ from framecast.artifacts import read_json, write_json
 from framecast.errors import UserError
 
 if TYPE_CHECKING:
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 AFFECTS_NUMBERS = False
 COUNTED = Path("logs/demand")  #: what was counted, by the key of a cell; counting again gives the same
@@ -54,7 +54,7 @@ def _count(grid: "Grid", cell: "Cell") -> Demand:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils.flop_counter import FlopCounterMode
 
-    from framecast import construct
+    from framecast import assemble
 
     class Launches(TorchDispatchMode):
         count = 0
@@ -70,10 +70,10 @@ def _count(grid: "Grid", cell: "Cell") -> Demand:
         kept[storage._cdata] = storage.nbytes()
         return tensor
 
-    dataset, recipe = construct.dataset(grid, cell.dataset), grid.params.recipe(cell.model)
+    dataset, recipe = assemble.dataset(grid, cell.dataset), grid.params.recipe(cell.model)
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with FakeTensorMode(), Launches() as launches, FlopCounterMode(display=False) as counter, hooks:
-        model = construct.model(grid, cell, dataset.frame_shape)
+        model = assemble.model(grid, cell, dataset.frame_shape)
         built = launches.count
         sequences = torch.empty(recipe.batch_size, dataset.context + dataset.horizon, *dataset.frame_shape)
         context, target = sequences[:, : dataset.context], sequences[:, dataset.context :]

@@ -25,7 +25,7 @@ from framecast.artifacts import read_json, write_json
 from framecast.errors import NotFinished, UserError
 
 if TYPE_CHECKING:
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 AFFECTS_NUMBERS = False
 ATTEMPTS = Path("logs/attempts")

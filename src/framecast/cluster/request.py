@@ -18,7 +18,7 @@ from framecast.errors import UserError
 
 if TYPE_CHECKING:
     from framecast.cluster.site import Site
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 AFFECTS_NUMBERS = False
 

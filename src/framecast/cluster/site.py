@@ -12,8 +12,9 @@ import yaml
 from pydantic import Field
 
 from framecast.errors import UserError
-from framecast.params import Section, read_section
 from framecast.ranges import NonNegativeInt, PositiveFloat, PositiveInt
+from framecast.study.params import Section
+from framecast.study.reading import read_section
 
 AFFECTS_NUMBERS = False
 SITE = Path("slurm/site.yaml")

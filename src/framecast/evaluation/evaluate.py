@@ -17,18 +17,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from framecast import artifacts, catalogue, construct, prepared
+from framecast import artifacts, assemble
 from framecast.data.base import Split
 from framecast.errors import UserError
 from framecast.evaluation.causality import first_leak
 from framecast.evaluation.inside import alignment, maps
 from framecast.evaluation.score import Scores, applicable, score, write_scores_csv
 from framecast.models.base import Baseline, Forecaster
+from framecast.study import catalogue
 from framecast.training.seeding import be_deterministic, seed_weights
 
 if TYPE_CHECKING:
-    from framecast.grid import Cell, Grid
-    from framecast.params import Mode
+    from framecast.study.grid import Cell, Grid
+    from framecast.study.params import Mode
 
 FIT_BATCH = 1024
 LOOKED_INTO = 32  #: test sequences; an interval over sequences is then narrow enough, and a look costs two networks
@@ -42,7 +43,7 @@ def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
     """
     settings = grid.params.evaluation
     be_deterministic(1 if cell.is_baseline else grid.params.recipe(cell.model).threads)
-    data = prepared.Prepared(grid, cell.dataset)
+    data = assemble.Prepared(grid, cell.dataset)
     model = _model(grid, cell, data, device).eval()
     test = data.split("test", 0, device)
     scores: dict[Mode, Scores] = {}
@@ -93,8 +94,8 @@ def forecast_in(mode: "Mode", model: Forecaster, sequences: Tensor, observed: in
     return torch.cat([model(sequences[:, :t], 1) for t in range(observed, sequences.shape[1])], dim=1)
 
 
-def _model(grid: "Grid", cell: "Cell", data: prepared.Prepared, device: torch.device) -> Forecaster:
-    model = construct.model(grid, cell, data.dataset.frame_shape)
+def _model(grid: "Grid", cell: "Cell", data: assemble.Prepared, device: torch.device) -> Forecaster:
+    model = assemble.model(grid, cell, data.dataset.frame_shape)
     if isinstance(model, Baseline):
         if type(model).fit is not Baseline.fit:
             train = data.split("train", 0, device)
@@ -106,10 +107,10 @@ def _model(grid: "Grid", cell: "Cell", data: prepared.Prepared, device: torch.de
     return model.to(device)
 
 
-def _untrained(grid: "Grid", cell: "Cell", data: prepared.Prepared, device: torch.device) -> Forecaster:
+def _untrained(grid: "Grid", cell: "Cell", data: assemble.Prepared, device: torch.device) -> Forecaster:
     """The network as it was before its first step."""
     seed_weights(int(cell.seed or 0))
-    return construct.model(grid, cell, data.dataset.frame_shape).eval().to(device)
+    return assemble.model(grid, cell, data.dataset.frame_shape).eval().to(device)
 
 
 def _batches(split: Split, batch_size: int) -> Iterator[Tensor]:
@@ -139,7 +140,7 @@ def _first(clips: list[tuple[Tensor, Tensor, Tensor]], count: int) -> dict[str, 
 def _write(
     grid: "Grid",
     cell: "Cell",
-    data: prepared.Prepared,
+    data: assemble.Prepared,
     scores: "dict[Mode, Scores]",
     clips: dict[str, Tensor],
     found: dict[str, Any],
@@ -163,7 +164,7 @@ def _write(
 
 
 def _manifest(
-    grid: "Grid", cell: "Cell", data: prepared.Prepared, scores: "dict[Mode, Scores]", found: dict[str, Any]
+    grid: "Grid", cell: "Cell", data: assemble.Prepared, scores: "dict[Mode, Scores]", found: dict[str, Any]
 ) -> dict[str, Any]:
     facts = data.manifest["facts"]
     run = {} if cell.is_baseline else artifacts.read_json(grid.run_folder(cell) / "run.json")

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from framecast import artifacts, construct
+from framecast import artifacts, assemble
 from framecast.errors import UserError
 from framecast.evaluation.causality import first_leak, in_words
 from framecast.training.seeding import be_deterministic, seed_weights
 
 if TYPE_CHECKING:
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 SEED = 0  #: of weights and frames; a verdict is about the system, not about one of its cells
 
@@ -34,10 +34,10 @@ def probe(grid: "Grid", cell: "Cell") -> str:
     Raises UserError, and writes nothing, for a system that leaks and is not marked as a replication.
     """
     be_deterministic(grid.params.recipe(cell.model).threads)
-    data = construct.dataset(grid, cell.dataset)
+    data = assemble.dataset(grid, cell.dataset)
     with torch.random.fork_rng():
         seed_weights(SEED)
-        model = construct.model(grid, cell, data.frame_shape)
+        model = assemble.model(grid, cell, data.frame_shape)
         context = torch.rand(1, data.context, *data.frame_shape)
     leak = first_leak(model, context, data.horizon, seed=SEED)
     replication = grid.params.models[cell.model].replication

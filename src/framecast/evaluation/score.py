@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from framecast import catalogue
 from framecast.errors import UserError
 from framecast.metrics.base import FrameMean, Metric, Pair
 from framecast.metrics.kernels.errors import mean_square
+from framecast.study import catalogue
 
 if TYPE_CHECKING:
-    from framecast.params import Mode
+    from framecast.study.params import Mode
 
 #: Values of forecast per piece on the CPU: whatever the batch size, what metrics derive from them stays in the cache.
 PIECE = 2**17

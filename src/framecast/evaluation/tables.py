@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from framecast import artifacts, catalogue
+from framecast import artifacts
 from framecast.errors import UserError
 from framecast.evaluation.bootstrap import compare, spread
-from framecast.grid import REPORTS, SCORES, TABLES
+from framecast.study import catalogue
+from framecast.study.grid import REPORTS, SCORES, TABLES
 
 if TYPE_CHECKING:
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 Row = dict[str, Any]
 Group = tuple[str, str, int | None, str | None]  #: dataset, model, depth, loss: the cells that differ only in seed

@@ -14,17 +14,8 @@ from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
 from framecast.errors import UserError
-from framecast.figures.base import (
-    INK,
-    MUTED,
-    PALETTE,
-    STYLE,
-    CellFiles,
-    Results,
-    label_ends,
-    picture,
-    whole_steps,
-)
+from framecast.figures.base import INK, MUTED, PALETTE, STYLE, label_ends, picture, whole_steps
+from framecast.results import CellFiles, Results
 
 FRAMES = "video"
 CAPTION = (

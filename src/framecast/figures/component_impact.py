@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from framecast.figures.base import INK, MUTED, PALE, Results, not_measured
+from framecast.figures.base import INK, MUTED, PALE, not_measured
 from framecast.figures.shared import components
+from framecast.results import Results
 
 FRAMES = "any"
 CAPTION = (

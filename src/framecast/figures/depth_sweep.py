@@ -3,18 +3,9 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast import catalogue
-from framecast.figures.base import (
-    INK,
-    MUTED,
-    PALETTE,
-    Results,
-    System,
-    draw_floor,
-    fit_scale,
-    label_ends,
-    reference_name,
-)
+from framecast.figures.base import INK, MUTED, PALETTE, draw_floor, fit_scale, label_ends, reference_name
+from framecast.results import Results, System
+from framecast.study import catalogue
 
 FRAMES = "any"
 CAPTION = (

@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast.figures.base import INK, MUTED, TEACHER_FORCED, Results, System, label, not_measured, picture
+from framecast.figures.base import INK, MUTED, not_measured, picture
 from framecast.figures.shared import leak as shared
 from framecast.figures.shared.choice import featured
+from framecast.results import TEACHER_FORCED, Results, System, label
 
 FRAMES = "video"
 CAPTION = (

@@ -7,23 +7,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast import catalogue, published
+from framecast import published
 from framecast.figures.base import (
     INK,
     MUTED,
     PALE,
-    Results,
-    System,
     colour,
     draw_floor,
     fit_scale,
-    label,
     label_ends,
     marker,
     reference_name,
     whole_steps,
 )
 from framecast.figures.shared.choice import panels
+from framecast.results import Results, System, label
+from framecast.study import catalogue
 
 FRAMES = "any"
 CAPTION = (

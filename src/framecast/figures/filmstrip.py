@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast.figures.base import INK, MUTED, Results, difference, label, picture
+from framecast.figures.base import INK, MUTED, difference, picture
 from framecast.figures.shared.choice import featured
+from framecast.results import Results, label
 
 FRAMES = "video"
 CAPTION = (

@@ -4,7 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast.figures.base import INK, MUTED, CellFiles, Results, colour, label
+from framecast.figures.base import INK, MUTED, colour
+from framecast.results import CellFiles, Results, label
 
 FRAMES = "series"
 CAPTION = (

@@ -4,8 +4,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast.figures.base import MUTED, PALETTE, CellFiles, Results, label_ends, not_measured, whole_steps
+from framecast.figures.base import MUTED, PALETTE, label_ends, not_measured, whole_steps
 from framecast.figures.shared.choice import reference
+from framecast.results import CellFiles, Results
 
 FRAMES = "any"
 CAPTION = (

@@ -3,23 +3,11 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast import catalogue
-from framecast.figures.base import (
-    FAINT,
-    MUTED,
-    PALE,
-    TEACHER_FORCED,
-    Results,
-    System,
-    colour,
-    label,
-    label_ends,
-    marker,
-    not_measured,
-    whole_steps,
-)
+from framecast.figures.base import FAINT, MUTED, PALE, colour, label_ends, marker, not_measured, whole_steps
 from framecast.figures.shared import leak as shared
 from framecast.figures.shared.choice import featured
+from framecast.results import TEACHER_FORCED, Results, System, label
+from framecast.study import catalogue
 
 FRAMES = "video"
 CAPTION = (

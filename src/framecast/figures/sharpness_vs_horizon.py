@@ -3,19 +3,10 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast import catalogue
-from framecast.figures.base import (
-    INK,
-    MUTED,
-    Results,
-    colour,
-    label,
-    label_ends,
-    marker,
-    not_measured,
-    whole_steps,
-)
+from framecast.figures.base import INK, MUTED, colour, label_ends, marker, not_measured, whole_steps
 from framecast.figures.shared.choice import Panel, panels
+from framecast.results import Results, label
+from framecast.study import catalogue
 
 FRAMES = "video"
 CAPTION = (

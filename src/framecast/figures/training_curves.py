@@ -5,7 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from framecast.figures.base import Results, System, colour, fit_scale, label, label_ends, whole_steps
+from framecast.figures.base import colour, fit_scale, label_ends, whole_steps
+from framecast.results import Results, System, label
 
 FRAMES = "any"
 CAPTION = (

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from framecast import catalogue
+from framecast.study import catalogue
 
 Term = Callable[[Tensor, Tensor], Tensor]
 

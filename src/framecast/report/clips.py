@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.image import imsave
 
-from framecast.figures.base import Results, colour, difference, label, picture
+from framecast.figures.base import colour, difference, picture
 from framecast.figures.shared.choice import featured
+from framecast.results import Results, label
 
 CLIPS = 4
 

@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from framecast.figures.base import Results, short
 from framecast.figures.shared import components
 from framecast.report import tables
+from framecast.results import Results, short
 
 
 @dataclass(frozen=True)

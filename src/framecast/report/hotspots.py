@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from framecast.figures.base import CellFiles, Results, System, short
 from framecast.report import tables
+from framecast.results import CellFiles, Results, System, short
 
 
 @dataclass(frozen=True)

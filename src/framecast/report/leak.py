@@ -6,11 +6,12 @@ Nothing here is a foregone conclusion. Where the scores do not show the leak, th
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from framecast import catalogue, published
-from framecast.figures.base import TEACHER_FORCED, Results, Spread, System, label, short
+from framecast import published
 from framecast.figures.shared import leak
 from framecast.figures.shared.choice import featured
 from framecast.report import tables
+from framecast.results import TEACHER_FORCED, Results, Spread, System, label, short
+from framecast.study import catalogue
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from framecast.figures.base import CellFiles, Results, System, caption, label
-from framecast.params import Study
+from framecast.figures.base import caption
 from framecast.published import RELATIVE_TOLERANCE, Discrepancy
 from framecast.report import clips, components, hotspots, leak, tables
+from framecast.results import CellFiles, Results, System, label
+from framecast.study.params import Study
 
 SOURCES = {
     "official": "published data",

@@ -4,15 +4,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from framecast import artifacts, catalogue
+from framecast import artifacts
 from framecast.errors import UserError
 from framecast.evaluation.tables import tabulate
 from framecast.figures.activations import animation
 from framecast.figures.base import svg
 from framecast.report.write import PARTIAL, read_results
+from framecast.study import catalogue
 
 if TYPE_CHECKING:
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 
 def draw(grid: "Grid", cell: "Cell", figure: str, output: str = "") -> list[Path]:

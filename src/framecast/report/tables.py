@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from framecast import catalogue, published
-from framecast.figures.base import Results, Spread, System, goodness, label, short
-from framecast.params import Study
+from framecast import published
+from framecast.results import Results, Spread, System, goodness, label, short
+from framecast.study import catalogue
+from framecast.study.params import Study
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

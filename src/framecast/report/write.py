@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from framecast import artifacts
 from framecast.errors import UserError
 from framecast.evaluation.tables import tabulate
-from framecast.figures.base import CellFiles, Results, svg
-from framecast.grid import FIGURES, REPORTS
+from framecast.figures.base import svg
 from framecast.report.render import render
-from framecast.status import states
+from framecast.results import CellFiles, Results
+from framecast.study.grid import FIGURES, REPORTS
+from framecast.upkeep.status import states
 
 if TYPE_CHECKING:
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 PARTIAL = REPORTS / "partial"
 

@@ -10,19 +10,19 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from framecast import artifacts, construct, prepared
+from framecast import artifacts, assemble
 from framecast.cluster.journal import Asked, attempt
+from framecast.cluster.lease import lease
 from framecast.losses.base import WeightedLoss
 from framecast.training import augmentation
 from framecast.training.checkpoint import Checkpoints
-from framecast.training.lease import lease
 from framecast.training.loop import Ledger, Trainer
 from framecast.training.progress import Progress, progress
 from framecast.training.seeding import be_deterministic, seed_weights
 from framecast.training.stopping import Stop
 
 if TYPE_CHECKING:
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 
 def train(
@@ -62,13 +62,13 @@ def train(
 def _trainer(grid: "Grid", cell: "Cell", device: torch.device) -> Trainer:
     recipe, seed = grid.params.recipe(cell.model), int(cell.seed or 0)
     be_deterministic(recipe.threads)
-    data = prepared.Prepared(grid, cell.dataset)
+    data = assemble.Prepared(grid, cell.dataset)
     if recipe.rotations:
         augmentation.refuse_to_turn(data.dataset.frame_shape, cell.name)
     seed_weights(seed)
     return Trainer(
         cell.name,
-        construct.model(grid, cell, data.dataset.frame_shape),
+        assemble.model(grid, cell, data.dataset.frame_shape),
         WeightedLoss(grid.params.losses[str(cell.loss)]),
         data.split("train", seed, device),
         data.split("validation", seed, device),

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from framecast.artifacts import replacing, sha256
 from framecast.errors import UserError
-from framecast.grid import CHECKPOINTS
+from framecast.study.grid import CHECKPOINTS
 
 AFFECTS_NUMBERS = False
 GENERATIONS = 2

@@ -25,7 +25,7 @@ from framecast.training.checkpoint import Checkpoint, Checkpoints
 from framecast.training.seeding import epoch_order, seed_step
 
 if TYPE_CHECKING:
-    from framecast.params import Training
+    from framecast.study.params import Training
     from framecast.training.progress import Progress
     from framecast.training.stopping import Stop
 

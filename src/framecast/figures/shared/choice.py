@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from framecast.figures.base import PALETTE, Results, System
+from framecast.figures.base import PALETTE
+from framecast.results import Results, System
 
 FEW = 6  #: systems in pictures of frames, where each takes a row
 

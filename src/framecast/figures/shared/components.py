@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal
 
-from framecast.figures.base import Results, System
 from framecast.figures.shared.choice import reference
 from framecast.figures.shared.leak import differences
+from framecast.results import Results, System
 
 ONE_TERM, WHOLE_LOSS = "one loss term", "the loss as a whole"
 ONE_ARGUMENT, WHOLE_MODEL = "one argument of the model", "the model as a whole"

@@ -15,7 +15,7 @@ from math import hypot
 
 import numpy as np
 
-from framecast.figures.base import TEACHER_FORCED, Results, Spread, System, goodness
+from framecast.results import TEACHER_FORCED, Results, Spread, System, goodness
 
 METRICS = ("psnr_frame", "ssim_gauss", "mse_pix01", "mae_pix01", "sharpness")  #: of these what was measured is told
 CLEAR = 2  #: a fall counts when it is larger than so many standard deviations over seeds

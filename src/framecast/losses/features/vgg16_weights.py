@@ -42,7 +42,7 @@ OXFORD_KERNELS = "bfa26d7be7f1bc49f420ebd942136c47f632757ebb7d38190f618bcc4dbe62
 
 def place(name: str) -> Path:
     """The absolute path of a raw file."""
-    from framecast.grid import RAW
+    from framecast.study.grid import RAW
 
     return (RAW / name).resolve()
 

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 
 from framecast import artifacts
 from framecast.errors import UserError
-from framecast.grid import (
+from framecast.study.grid import (
     CHECKPOINTS,
     DATA_FILES,
     FIGURES,
@@ -52,10 +52,10 @@ from framecast.grid import (
     TABLES,
     _key,
 )
-from framecast.pruning import cache_folder
+from framecast.upkeep.pruning import cache_folder
 
 if TYPE_CHECKING:
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 AFFECTS_NUMBERS = False
 LOCK = Path("dvc.lock")

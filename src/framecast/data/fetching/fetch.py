@@ -20,13 +20,13 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
-from framecast import catalogue
 from framecast.artifacts import replacing, sha256_of
 from framecast.data.formats.idx import MNIST_SHA256
 from framecast.data.formats.mnist_test_seq import SHA256 as MNIST_TEST_SEQ_SHA256
 from framecast.data.formats.sha256sums import read_sums, verify, write_sums
 from framecast.errors import UserError
-from framecast.params import Entry
+from framecast.study import catalogue
+from framecast.study.params import Entry
 
 AFFECTS_NUMBERS = False
 
@@ -290,7 +290,7 @@ def _fetch_stocks(name: str, folder: Path, say: Say) -> None:
     """From the mirror when it has them, else from the service with the user's key."""
     if (mirror := _mirror()) is not None and _copy_stocks(mirror / "stocks", folder, say):
         return
-    from framecast.alpha_vantage import AlphaVantage, PriceFile
+    from framecast.data.fetching.alpha_vantage import AlphaVantage, PriceFile
 
     months = MONTHS if name == "stocks" else (None,)
     wanted = [PriceFile(ticker, month) for ticker in TICKERS for month in months]

@@ -27,7 +27,7 @@ from framecast.errors import UserError
 
 if TYPE_CHECKING:
     from framecast.cluster.site import Site
-    from framecast.grid import Grid
+    from framecast.study.grid import Grid
 
 AFFECTS_NUMBERS = False
 Level = Literal["ok", "warning", "problem"]
@@ -99,10 +99,10 @@ class Surroundings:
     @cached_property
     def grid(self) -> "Grid":
         """The study of ``params.yaml``."""
-        from framecast import params
-        from framecast.grid import Grid
+        from framecast.study import reading
+        from framecast.study.grid import Grid
 
-        return Grid(params.load())
+        return Grid(reading.load())
 
     @cached_property
     def has_slurm(self) -> bool:
@@ -231,7 +231,7 @@ def _study(surroundings: Surroundings) -> Iterator[Line]:
 
 
 def _raw_data(surroundings: Surroundings) -> Iterator[Line]:
-    from framecast import catalogue
+    from framecast.study import catalogue
 
     try:
         grid = surroundings.grid
@@ -251,9 +251,9 @@ def _raw_data(surroundings: Surroundings) -> Iterator[Line]:
 
 def _raw_files(dataset: str, source: str, index: str | None) -> Iterator[Line]:
     """Whether the files of a source are there and have their size; ``prepare`` looks at their sha256."""
-    from framecast import fetch
+    from framecast.data.fetching import fetch
     from framecast.data.formats.sha256sums import read_sums
-    from framecast.grid import RAW
+    from framecast.study.grid import RAW
 
     about, cure = f"dataset {dataset}", f"run `framecast fetch {source}`"
     if index is not None and not (RAW / index).is_file():
@@ -279,7 +279,7 @@ def _raw_files(dataset: str, source: str, index: str | None) -> Iterator[Line]:
 
 
 def _mirror(_: Surroundings) -> Iterator[Line]:
-    from framecast.fetch import MIRROR
+    from framecast.data.fetching.fetch import MIRROR
 
     written = os.environ.get(MIRROR, "").strip()
     if not written:

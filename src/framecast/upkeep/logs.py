@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from framecast.cluster.journal import Attempt, Phase, explained
 
 if TYPE_CHECKING:
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 AFFECTS_NUMBERS = False
 LOGS = Path("logs")

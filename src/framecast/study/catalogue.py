@@ -18,7 +18,7 @@ from typing import Any
 from framecast.errors import UserError
 
 AFFECTS_NUMBERS = False  # whatever it finds is in the keys
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 @cache

@@ -19,11 +19,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from framecast import catalogue
 from framecast.artifacts import canonical, sha256, sha256_of
 from framecast.errors import UserError
-from framecast.params import Params, as_tree
+from framecast.study import catalogue
+from framecast.study.mistakes import as_tree
+from framecast.study.params import Params
 
+AFFECTS_NUMBERS = False  # what it decides is in the keys
 RAW = Path("data/raw")
 PROCESSED = Path("data/processed")
 RUNS = Path("data/runs")

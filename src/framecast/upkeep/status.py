@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from framecast.artifacts import read_json
 from framecast.cluster import journal, site, slurm
 from framecast.errors import UserError
-from framecast.grid import Cell, Grid
+from framecast.study.grid import Cell, Grid
 
 if TYPE_CHECKING:
     from framecast.cluster.journal import Attempt, Phase

@@ -1,4 +1,8 @@
-"""Prepared datasets on disk: ``arrays.safetensors`` (read as a memory map) and the manifest that vouches for it."""
+"""From the names of a cell to its objects and arrays.
+
+A name in ``params.yaml`` becomes the object of its module, called with the arguments written beside it; a dataset's raw
+files become ``arrays.safetensors``, read as a memory map, and the manifest that vouches for it.
+"""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -9,15 +13,29 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from framecast import artifacts, construct
+from framecast import artifacts
 from framecast.data.base import SPLITS, Dataset, Split, SplitName
 from framecast.errors import UserError
-from framecast.grid import RAW
+from framecast.study import catalogue
+from framecast.study.grid import RAW
 
 if TYPE_CHECKING:
-    from framecast.grid import Grid
+    from framecast.models.base import Forecaster
+    from framecast.study.grid import Cell, Grid
 
-AFFECTS_NUMBERS = False
+AFFECTS_NUMBERS = False  # module and arguments are in every key
+
+
+def dataset(grid: "Grid", name: str) -> Dataset:
+    """The dataset of a name; nothing of it is read yet."""
+    entry = grid.params.datasets[name]
+    return catalogue.load("data", entry.kind)(**entry.arguments)  # type: ignore[no-any-return]
+
+
+def model(grid: "Grid", cell: "Cell", frame_shape: tuple[int, ...]) -> "Forecaster":
+    """The untrained model of a cell, on the CPU."""
+    arguments = grid.model_arguments(cell) | ({} if cell.depth is None else {"depth": cell.depth})
+    return catalogue.load("models", grid.kind(cell))(tuple(frame_shape), **arguments)  # type: ignore[no-any-return]
 
 
 def prepare(grid: "Grid", name: str) -> None:
@@ -25,21 +43,21 @@ def prepare(grid: "Grid", name: str) -> None:
 
     Raises UserError when a raw file is missing, truncated or altered.
     """
-    dataset = construct.dataset(grid, name)
-    made = dataset.prepare(RAW)
+    kind = dataset(grid, name)
+    made = kind.prepare(RAW)
     folder = grid.data_folder(name)
     with artifacts.replacing(folder / "arrays.safetensors") as partial:
         # safetensors writes memory as it lies: a transposed view would be stored with its elements in another order
         save_file({key: np.ascontiguousarray(array) for key, array in made.arrays.items()}, partial)
     arrays = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in made.arrays.items()}
-    sizes = _sizes(dataset, {key: torch.from_numpy(array) for key, array in made.arrays.items()})
+    sizes = _sizes(kind, {key: torch.from_numpy(array) for key, array in made.arrays.items()})
     manifest = {
         "dataset": name,
         "key": grid.data_key(name),
         "parameters": {"kind": grid.params.datasets[name].kind, **grid.params.datasets[name].arguments},
-        "frame_shape": list(dataset.frame_shape),
-        "context": dataset.context,
-        "horizon": dataset.horizon,
+        "frame_shape": list(kind.frame_shape),
+        "context": kind.context,
+        "horizon": kind.horizon,
         "splits": sizes,
         "arrays": arrays,
         "facts": dict(made.facts),
@@ -60,7 +78,7 @@ class Prepared:
     """
 
     def __init__(self, grid: "Grid", name: str) -> None:
-        self.dataset = construct.dataset(grid, name)
+        self.dataset = dataset(grid, name)
         self.folder = grid.data_folder(name)
         if not (self.folder / "manifest.json").exists():
             raise UserError(f"dataset {name}: {self.folder} is not there; run `framecast prepare {name}`")

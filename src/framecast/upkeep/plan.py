@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from framecast.cluster import slurm
 from framecast.cluster.request import Request, request
 from framecast.errors import UserError
-from framecast.status import state
+from framecast.upkeep.status import state
 
 if TYPE_CHECKING:
     from framecast.cluster.journal import Phase
     from framecast.cluster.site import Site
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 AFFECTS_NUMBERS = False
 

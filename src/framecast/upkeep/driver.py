@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from framecast.artifacts import read_json, write_json
-from framecast.cluster import slurm
+from framecast.cluster import lease, slurm
 from framecast.errors import UserError
-from framecast.grid import CHECKPOINTS
-from framecast.training import lease
+from framecast.study.grid import CHECKPOINTS
 
 if TYPE_CHECKING:
     import psutil

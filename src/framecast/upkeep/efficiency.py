@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from framecast.cluster.journal import Attempt, Phase, explained
 
 if TYPE_CHECKING:
-    from framecast.grid import Cell, Grid
+    from framecast.study.grid import Cell, Grid
 
 AFFECTS_NUMBERS = False
 POOR = 0.25  #: below this share of a request, less can be asked for

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framecast.cluster import lease
 from framecast.errors import UserError
-from framecast.grid import CHECKPOINTS, PROCESSED, RUNS, SCORES
-from framecast.training import lease
+from framecast.study.grid import CHECKPOINTS, PROCESSED, RUNS, SCORES
 
 if TYPE_CHECKING:
-    from framecast.grid import Grid
+    from framecast.study.grid import Grid
 
 AFFECTS_NUMBERS = False
 ATTIC = Path("data/attic")

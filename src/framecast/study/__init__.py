@@ -1,0 +1,1 @@
+"""What is wanted, and the key of everything that is made for it."""

@@ -1,0 +1,174 @@
+"""What fits together in ``params.yaml``: names that exist, arguments that modules take, products that can be made.
+
+The parameters of a dataset, model or loss term are the keyword-only arguments of its class or function, so their names,
+types, bounds and defaults are written once, in its own file (``catalogue``).
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any, Literal, TypeVar, get_args
+
+from pydantic import create_model
+
+from framecast import ranges
+from framecast.study import catalogue
+from framecast.study.mistakes import Section, Wrong, as_tree, known, shown, unknown, validated
+from framecast.study.params import Entry, ModelEntry, Params, Product, Study, Training
+
+AFFECTS_NUMBERS = False  # what was resolved is in the keys
+E = TypeVar("E", bound=Entry)
+
+
+def checked(params: Params) -> Params:
+    """The study with every name resolved and every argument filled in; raises Wrong where something does not fit."""
+    datasets = {
+        name: _entry("datasets", name, entry, catalogue.names("data")) for name, entry in params.datasets.items()
+    }
+    models = {name: _entry("models", name, entry, catalogue.trained()) for name, entry in params.models.items()}
+    losses = {name: _loss(name, terms) for name, terms in params.losses.items()}
+    models = {name: _trained(params.training, name, entry) for name, entry in models.items()}
+    for name, entry in models.items():
+        _refuse_a_leak(name, entry)
+    params = params.model_copy(update={"datasets": datasets, "models": models, "losses": losses})
+    known(("baselines",), params.baselines, catalogue.baselines())
+    for name in params.models:
+        if name in params.baselines:
+            raise Wrong(("models", name), "found the name of a baseline; allowed: a name of its own")
+    for study, lists in params.studies.items():
+        for product, path in zip(lists.products, _product_paths(study, lists), strict=True):
+            for section in ("datasets", "models", "losses"):
+                known((*path, section), getattr(product, section), getattr(params, section))
+            _check_product(params, path, product)
+    _check_evaluation(params)
+    _check_figures(params)
+    return params
+
+
+def _product_paths(name: str, study: Study) -> Iterator[tuple[Any, ...]]:
+    """Where each product of a study stands in the file."""
+    yield ("studies", name)
+    for index in range(len(study.also)):
+        yield ("studies", name, "also", index)
+
+
+def _check_product(params: Params, path: tuple[Any, ...], product: Product) -> None:
+    """Refuse a product that cannot be made: what needs images (model, loss, flips) on a series, or the reverse."""
+    for dataset in product.datasets:
+        holds = params.frames(dataset)
+        for model in product.models:
+            wants = catalogue.frames("models", params.models[model].kind)
+            _fits(path, f"model {model}", wants, dataset, holds)
+            _can_be_turned(params, path, model, dataset)
+        for loss in product.losses:
+            for term in params.losses[loss]:
+                _fits(path, f"loss {loss} (term {term})", catalogue.frames("losses", term), dataset, holds)
+
+
+def _fits(path: tuple[Any, ...], what: str, wants: str, dataset: str, holds: str) -> None:
+    if wants not in ("any", holds):
+        told = f"found {what}, which needs {wants}, with dataset {dataset}, which is {holds}"
+        raise Wrong(path, f"{told}; allowed: what fits together, so put them in different studies")
+
+
+def _can_be_turned(params: Params, path: tuple[Any, ...], model: str, dataset: str) -> None:
+    """Flips and rotations move pixels, which a series has not; noise has a meaning everywhere."""
+    asked = [key for key in ("flips", "rotations") if getattr(params.recipe(model), key)]
+    if asked and params.frames(dataset) == "series":
+        told = f"found {' and '.join(asked)} in the training of model {model} with dataset {dataset}, which is series"
+        raise Wrong(path, f"{told}; allowed: flips and rotations with video, noise with both")
+
+
+def _check_evaluation(params: Params) -> None:
+    """Every metric exists, and the primary one gives each test sequence of each dataset a value of its own."""
+    metrics, primary = params.evaluation.metrics, params.evaluation.primary
+    known(("evaluation", "metrics"), metrics, sorted(catalogue.metrics()))
+    per_sequence = [metric for metric in metrics if catalogue.is_per_sequence(metric)]
+    known(("evaluation", "primary"), [primary], per_sequence)
+    known(("evaluation", "compared"), params.evaluation.compared, per_sequence)
+    _check_protocols(params)
+    wants = catalogue.frames("metrics", catalogue.metrics()[primary][0])
+    for dataset in dict.fromkeys(name for study in params.studies.values() for name in study.every("datasets")):
+        if wants not in ("any", holds := params.frames(dataset)):
+            told = f"found {primary!r}, which needs {wants}, and dataset {dataset} is {holds}"
+            raise Wrong(("evaluation", "primary"), f"{told}; allowed: a metric for every dataset, such as mse_pix01")
+
+
+def _check_protocols(params: Params) -> None:
+    """A protocol observes at least one frame of a test sequence and leaves at least one to forecast."""
+    path = ("evaluation", "protocols")
+    known(path, params.evaluation.protocols, params.datasets)
+    for dataset, modes in params.evaluation.protocols.items():
+        arguments = params.datasets[dataset].arguments
+        length = arguments["context"] + arguments["horizon"]
+        for mode, observed in modes.items():
+            if observed >= length:
+                told = f"found {observed}; allowed: below {length}, the frames of a sequence of {dataset}"
+                raise Wrong((*path, dataset, mode), told)
+
+
+def _check_figures(params: Params) -> None:
+    known(("figures",), params.figures, catalogue.names("figures"))
+    for figure, drawn_for in params.figures.items():
+        wants = catalogue.frames("figures", figure)
+        if isinstance(drawn_for, tuple):
+            known(("figures", figure), drawn_for, params.datasets)
+            for dataset in drawn_for:
+                if wants not in ("any", holds := params.frames(dataset)):
+                    told = f"found {dataset}, which is {holds}; allowed: datasets of {wants}"
+                    raise Wrong(("figures", figure), told)
+        elif wants not in ("any", drawn_for):
+            raise Wrong(("figures", figure), unknown(drawn_for, [wants]))
+
+
+def _entry(section: str, name: str, entry: E, kinds: Iterable[str]) -> E:
+    """Check an entry's kind and keyword arguments, and fill in the defaults of its class."""
+    path = (section, name)
+    known((*path, "kind"), [entry.kind], kinds)
+    package = "data" if section == "datasets" else section
+    arguments = validated(_arguments(f"{package}.{entry.kind}"), entry.arguments, path)
+    return entry.model_copy(update={"arguments": as_tree(arguments)})
+
+
+def _trained(base: Training, name: str, entry: ModelEntry) -> ModelEntry:
+    """Check a model's changes to the training section, each under its own path."""
+    whole = validated(Training, {**as_tree(base), **entry.training}, ("models", name, "training"))
+    changes = {key: getattr(whole, key) for key in entry.training}
+    return entry.model_copy(update={"training": changes})
+
+
+def _refuse_a_leak(name: str, entry: ModelEntry) -> None:
+    """Arguments of which a model's module says that they leak (``LEAKS``) stand only in a named replication."""
+    for argument, leaky in catalogue.constant(f"models.{entry.kind}", "LEAKS", {}).items():
+        if (found := entry.arguments[argument]) in leaky and not entry.replication:
+            choices = get_args(_arguments(f"models.{entry.kind}").model_fields[argument].annotation)
+            causal = ", ".join(str(choice) for choice in choices if choice not in leaky) or "another value"
+            told = f"found {shown(found)}, which lets a forecast see the frame it must forecast"
+            raise Wrong(
+                ("models", name, argument),
+                f"{told}; allowed: {causal}; for a published leak, write `replication: true` beside it",
+            )
+
+
+def _loss(name: str, terms: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each term as a mapping with its weight and options, the defaults filled in."""
+    resolved = {}
+    for term, written in terms.items():
+        path = ("losses", name, term)
+        known(("losses", name), [term], catalogue.names("losses"))
+        options = written if isinstance(written, dict) else {"weight": written}
+        resolved[term] = as_tree(validated(_arguments(f"losses.{term}", weight=True), options, path))
+    return resolved
+
+
+@cache
+def _arguments(module: str, weight: bool = False) -> type[Section]:
+    """The keyword-only arguments of a module's class or function as a pydantic model.
+
+    ``depth`` is the grid's to give, so it is left out of what ``params.yaml`` may say.
+    """
+    vocabulary = {**vars(ranges), "Literal": Literal}
+    fields: dict[str, Any] = {"weight": (float, ...)} if weight else {}
+    for name, (annotation, default) in catalogue.keyword_arguments(module).items():
+        if name != "depth":
+            fields[name] = (eval(annotation, vocabulary), default)  # noqa: S307 (our own source, not the user's file)
+    return create_model(module, __base__=Section, **fields)
