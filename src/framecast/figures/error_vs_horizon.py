@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -16,11 +15,11 @@ from framecast.figures.base import (
     draw_floor,
     fit_scale,
     label_ends,
-    marker,
     reference_name,
     whole_steps,
 )
 from framecast.figures.shared.choice import panels
+from framecast.figures.shared.curves import Curves, Label
 from framecast.results import Results, System, label
 from framecast.study import catalogue
 
@@ -38,8 +37,6 @@ COUNTERPART = {
     "moving_mnist": "Coleman, Figure 10",
 }
 
-Label = tuple[float, str, str]
-
 
 def error_vs_horizon(results: Results, dataset: str) -> Figure:
     """One curve per system over the steps 1…K of the forecast; where they are many, losses and models apart."""
@@ -54,36 +51,16 @@ def error_vs_horizon(results: Results, dataset: str) -> Figure:
 def _panel(axes: Axes, results: Results, dataset: str, systems: Sequence[System]) -> None:
     metric = results.primary_metric(dataset)
     labels = _literature(axes, results, dataset, metric, systems)
-    for baseline in results.baselines(dataset):
-        curve = results.curve(dataset, baseline, metric)
-        axes.plot(curve["step"], curve["mean"], color=MUTED, linestyle=(0, (4, 2)), linewidth=1.1)
-        labels.append((curve["mean"].iloc[-1], reference_name(results, dataset, metric, baseline), MUTED))
-    labels += [_system(axes, results, dataset, metric, systems, system) for system in systems]
+    curves = Curves(axes, results, dataset, metric)
+    named = {one.model: reference_name(results, dataset, metric, one) for one in results.baselines(dataset)}
+    labels += [*curves.baselines(**named), *curves.systems(systems)]
     fit_scale(axes, np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines]).tolist())
     for system in systems:
-        _band(axes, results.curve(dataset, system, metric), colour(systems, system))
+        curves.band(system, colour(systems, system))
     labels += draw_floor(axes, results, dataset, metric)
     axes.set(xlabel="forecast step", ylabel=catalogue.metric_fact(metric, "unit"))
     whole_steps(axes)
     label_ends(axes, labels, gap=0.062 if len(axes.figure.axes) == 1 else 0.072)
-
-
-def _system(
-    axes: Axes, results: Results, dataset: str, metric: str, systems: Sequence[System], system: System
-) -> Label:
-    curve = results.curve(dataset, system, metric)
-    ink = colour(systems, system)
-    axes.plot(curve["step"], curve["mean"], color=ink, marker=marker(systems, system), markersize=3.5)
-    return curve["mean"].iloc[-1], label(results, dataset, systems, system), ink
-
-
-def _band(axes: Axes, curve: pd.DataFrame, ink: str) -> None:
-    """± one standard deviation over seeds; on a logarithmic axis as a factor, since mean − sd may lie below 0."""
-    if curve["sd"].isna().all():
-        return
-    mean, high = curve["mean"], curve["mean"] + curve["sd"]
-    low = mean**2 / high if axes.get_yscale() == "log" else (mean - curve["sd"]).clip(lower=0)
-    axes.fill_between(curve["step"], low, high, color=ink, alpha=0.18, linewidth=0)
 
 
 def _literature(axes: Axes, results: Results, dataset: str, metric: str, systems: Sequence[System]) -> list[Label]:

@@ -3,10 +3,11 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast.figures.base import FAINT, MUTED, PALE, colour, label_ends, marker, not_measured, whole_steps
+from framecast.figures.base import FAINT, PALE, colour, label_ends, not_measured, whole_steps
 from framecast.figures.shared import leak as shared
 from framecast.figures.shared.choice import featured
-from framecast.results import TEACHER_FORCED, Results, System, label
+from framecast.figures.shared.curves import Curves
+from framecast.results import TEACHER_FORCED, Results, System
 from framecast.study import catalogue
 
 FRAMES = "video"
@@ -28,18 +29,13 @@ def leak(results: Results, dataset: str) -> Figure:
     last = results.lengths(dataset, TEACHER_FORCED)[1] - 1
     figure = Figure(figsize=(7.6, 4.4), layout="constrained")
     axes = figure.subplots()
+    curves = Curves(axes, results, dataset, metric, TEACHER_FORCED, first=0)
     for system in systems:
         if system not in told:
-            _curve(axes, results, dataset, metric, system, color=PALE, linewidth=0.8, zorder=1)
-    labels = []
-    for baseline in results.baselines(dataset):
-        end = _curve(axes, results, dataset, metric, baseline, color=MUTED, linestyle=(0, (4, 2)), linewidth=1.1)
-        labels.append((end, baseline.model, MUTED))
+            curves.mean(system, color=PALE, linewidth=0.8, zorder=1)
+    labels = [*curves.baselines(), *curves.systems(told, among=systems)]
     for system in told:
-        ink = colour(told, system)
-        end = _curve(axes, results, dataset, metric, system, color=ink, marker=marker(told, system), markersize=3.5)
-        labels.append((end, label(results, dataset, systems, system), ink))
-        _band(axes, results, dataset, metric, system, ink)
+        curves.band(system, colour(told, system))
     _mark_last(axes, last)
     for finding in shared.findings(results, dataset, metric)[:1]:
         _mark_fall(axes, finding, last, colour(told, finding.leaky.system))
@@ -55,20 +51,6 @@ def _told(results: Results, dataset: str, metric: str) -> list[System]:
     found = shared.findings(results, dataset, metric)
     pairs = [levels.system for finding in found for levels in (finding.leaky, finding.twin) if levels]
     return list(dict.fromkeys([*pairs, *featured(results, dataset, at_most=1)]))
-
-
-def _curve(axes: Axes, results: Results, dataset: str, metric: str, system: System, **style: object) -> float:
-    """Draw the mean at each output; returns the value at the last one."""
-    curve = results.curve(dataset, system, metric, TEACHER_FORCED)
-    axes.plot(curve["step"] - 1, curve["mean"], **style)  # type: ignore[arg-type]
-    return float(curve["mean"].iloc[-1])
-
-
-def _band(axes: Axes, results: Results, dataset: str, metric: str, system: System, ink: str) -> None:
-    curve = results.curve(dataset, system, metric, TEACHER_FORCED)
-    if not curve["sd"].isna().all():
-        low, high = curve["mean"] - curve["sd"], curve["mean"] + curve["sd"]
-        axes.fill_between(curve["step"] - 1, low, high, color=ink, alpha=0.18, linewidth=0)
 
 
 def _mark_last(axes: Axes, last: int) -> None:

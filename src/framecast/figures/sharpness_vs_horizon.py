@@ -3,9 +3,10 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast.figures.base import INK, MUTED, colour, label_ends, marker, not_measured, whole_steps
+from framecast.figures.base import INK, label_ends, not_measured, whole_steps
 from framecast.figures.shared.choice import Panel, panels
-from framecast.results import Results, label
+from framecast.figures.shared.curves import Curves, Label
+from framecast.results import Results
 from framecast.study import catalogue
 
 FRAMES = "video"
@@ -35,18 +36,11 @@ def sharpness_vs_horizon(results: Results, dataset: str) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, results: Results, dataset: str, panel: Panel, mode: str) -> list[tuple[float, str, str]]:
+def _draw(axes: Axes, results: Results, dataset: str, panel: Panel, mode: str) -> list[Label]:
     """The curves of one panel in one mode, and their labels."""
     axes.axhline(1, color=INK, linestyle=":", linewidth=1.2)
-    labels = [(1.0, "truth", INK)]
-    for baseline in results.baselines(dataset):
-        curve = results.curve(dataset, baseline, METRIC, mode)
-        axes.plot(curve["step"], curve["mean"], color=MUTED, linestyle=(0, (4, 2)), linewidth=1.0)
-        labels.append((float(curve["mean"].iloc[-1]), baseline.model, MUTED))
-    for system in panel.systems:
-        curve, ink = results.curve(dataset, system, METRIC, mode), colour(panel.systems, system)
-        axes.plot(curve["step"], curve["mean"], color=ink, marker=marker(panel.systems, system), markersize=3)
-        labels.append((float(curve["mean"].iloc[-1]), label(results, dataset, panel.systems, system), ink))
+    curves = Curves(axes, results, dataset, METRIC, mode)
+    labels = [(1.0, "truth", INK), *curves.baselines(), *curves.systems(panel.systems)]
     whole_steps(axes)
     axes.set_ylim(bottom=0)
     return labels

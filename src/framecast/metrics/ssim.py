@@ -4,7 +4,9 @@ SSIM is averaged over the positions where the window fits, then over channels, t
 models alike but cannot be converted into each other. The equation is in ``kernels/windows.py``.
 """
 
-from typing import ClassVar
+from collections.abc import Callable
+from functools import cache, partial
+from typing import ClassVar, Literal
 
 from jaxtyping import Float64
 from torch import Tensor
@@ -27,59 +29,50 @@ def require_window(metric: str, frame_shape: tuple[int, ...], window: Window) ->
         )
 
 
-def uniform_moments(pair: Pair) -> Moments:
-    """Window sums of every plane of a pair, uniform 7×7."""
-    return _plane_moments(pair, UNIFORM)
+@cache
+def plane_sums(window: Window) -> Callable[[Pair], Moments]:
+    """Window sums of every plane of a pair: the same function for the same window, so that ids share what it gives."""
+    return partial(_plane_sums, window=window)
 
 
-def gaussian_moments(pair: Pair) -> Moments:
-    """Window sums of every plane of a pair, Gaussian 11×11."""
-    return _plane_moments(pair, GAUSSIAN)
-
-
-def _plane_moments(pair: Pair, window: Window) -> Moments:
+def _plane_sums(pair: Pair, window: Window) -> Moments:
     forecast, target = (video.flatten(0, 2).permute(1, 2, 0) for video in (pair.forecast, pair.target))
     return moments(forecast, target, window)  # (H, W, B·K·C)
 
 
 class FrameSsim(FrameMean):
-    """SSIM of each frame, the mean over its channels."""
+    """SSIM of each frame, the mean over its channels: a window, the images that it sees, and their range R."""
 
-    window: ClassVar[Window]
+    better = "higher"
+    window: ClassVar[Window] = UNIFORM
+    images: ClassVar[Literal["clipped", "truncated"]] = "clipped"
+    peak: ClassVar[float] = 1.0
 
     def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:
         require_window(self.id, frame_shape, self.window)
         super().__init__(horizon, frame_shape)
 
-    def per_frame(self, sums: Moments, peak: float) -> Float64[Tensor, "b k"]:
-        """SSIM for range R = ``peak``."""
-        return sums.ssim(peak).unflatten(0, (-1, self.horizon, self.frame_shape[0])).mean(-1)
+    def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
+        """SSIM of each frame."""
+        seen: Pair = getattr(pair, self.images)
+        planes = seen.shared(plane_sums(self.window)).ssim(self.peak)
+        return planes.unflatten(0, (-1, self.horizon, self.frame_shape[0])).mean(-1)
 
 
 class SsimU8(FrameSsim):
     """Uniform 7×7 window, unbiased covariance, truncated grey levels, R = 255. PredRNN (PyTorch), PredRNN++."""
 
     id = "ssim_u8"
-    better = "higher"
     unit = "SSIM of truncated grey levels"
-    window = UNIFORM
-
-    def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
-        """SSIM of each frame."""
-        return self.per_frame(pair.truncated.shared(uniform_moments), 255.0)
+    images = "truncated"
+    peak = 255.0
 
 
 class SsimF1(FrameSsim):
     """Uniform 7×7 window, unbiased covariance, clipped forecasts, R = 1: the sane default, close to ssim_u8."""
 
     id = "ssim_f1"
-    better = "higher"
     unit = "SSIM"
-    window = UNIFORM
-
-    def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
-        """SSIM of each frame."""
-        return self.per_frame(pair.clipped.shared(uniform_moments), 1.0)
 
 
 class SsimF2(FrameSsim):
@@ -89,23 +82,13 @@ class SsimF2(FrameSsim):
     """
 
     id = "ssim_f2"
-    better = "higher"
     unit = "SSIM with range 2"
-    window = UNIFORM
-
-    def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
-        """SSIM of each frame."""
-        return self.per_frame(pair.clipped.shared(uniform_moments), 2.0)
+    peak = 2.0
 
 
 class SsimGauss(FrameSsim):
     """Gaussian 11×11 window with σ = 1.5, biased covariance, clipped forecasts, R = 1. TF (KARTAL), SVG."""
 
     id = "ssim_gauss"
-    better = "higher"
     unit = "SSIM with Gaussian window"
     window = GAUSSIAN
-
-    def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
-        """SSIM of each frame."""
-        return self.per_frame(pair.clipped.shared(gaussian_moments), 1.0)
