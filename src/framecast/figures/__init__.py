@@ -1,1 +1,1 @@
-"""One module per figure of the study; ``base.py`` holds what they read and share."""
+"""One module per figure of the study; ``base.py`` holds how they are drawn."""
