@@ -67,7 +67,7 @@ class Scripted(WeightedLoss):
 
     def __call__(self, forecast: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         total, terms = super().__call__(forecast, target)
-        return total if total.requires_grad else torch.tensor(next(self.left)), terms
+        return total if total.requires_grad else torch.tensor(next(self.left), dtype=torch.float64), terms
 
 
 def trainer(recipe: Training = RECIPE, seed: int = 1, loss: WeightedLoss | None = None) -> Trainer:
@@ -196,8 +196,8 @@ def test_plateau_and_early_stopping_follow_the_validation_losses_of_the_loop(tmp
     made = trainer(recipe, loss=Scripted(losses))
     taken, optimize = {}, made.optimizer.step
 
-    def step(rate: float) -> None:
-        optimize(rate)
+    def step(rate: float, momentum: float) -> None:
+        optimize(rate, momentum)
         taken[made.ledger.step] = rate
 
     made.optimizer.step = step  # type: ignore[method-assign]
