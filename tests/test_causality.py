@@ -14,7 +14,7 @@ from framecast.models.next_frame import NextFrame
 from framecast.study import catalogue
 
 K = 8
-VIDEO = (2, 6, 5)
+VIDEO = (2, 8, 4)
 SEEDS = pytest.mark.parametrize("seed", [0, 1, 2])
 
 #: Whatever a model's switches can be, as far as they change how steps are connected.
@@ -46,6 +46,7 @@ def built(name: str, seed: int, **arguments: object) -> Forecaster:
     kind = name.split(",")[0]
     torch.manual_seed(seed)
     width = {"hidden_size": 4} if catalogue.frames("models", kind) == "series" else {"hidden_channels": 4}
+    width |= {"context": 1} if "context" in catalogue.given(kind) else {}
     made: Forecaster = catalogue.load("models", kind)(shape_of(kind), depth=2, **width, **arguments)
     return made
 

@@ -20,8 +20,8 @@ def frame_shape(name: str) -> tuple[int, ...]:
 
 def build(name: str, **arguments: object) -> Forecaster:
     torch.manual_seed(0)
-    depth = {} if issubclass(catalogue.load("models", name), Baseline) else {"depth": 2}
-    return catalogue.load("models", name)(frame_shape(name), **depth, **arguments)
+    given = {given: {"depth": 2, "context": 4}[given] for given in catalogue.given(name)}
+    return catalogue.load("models", name)(frame_shape(name), **{**given, **arguments})
 
 
 def count(model: torch.nn.Module) -> int:
@@ -48,8 +48,7 @@ def test_every_parameter_receives_a_gradient_and_depth_counts_layers(name: str) 
     model(torch.rand(2, 4, *frame_shape(name)), 3).square().mean().backward()
     still = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert not still
-    shallow = catalogue.load("models", name)(frame_shape(name), depth=1)
-    assert count(model) > count(shallow)
+    assert count(model) > count(build(name, depth=1))
 
 
 @pytest.mark.parametrize(("depth", "parameters"), [(1, 116_033), (2, 182_081), (3, 248_129)])

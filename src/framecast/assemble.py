@@ -34,8 +34,10 @@ def dataset(grid: "Grid", name: str) -> Dataset:
 
 def model(grid: "Grid", cell: "Cell", frame_shape: tuple[int, ...]) -> "Forecaster":
     """The untrained model of a cell, on the CPU."""
-    arguments = grid.model_arguments(cell) | ({} if cell.depth is None else {"depth": cell.depth})
-    return catalogue.load("models", grid.kind(cell))(tuple(frame_shape), **arguments)  # type: ignore[no-any-return]
+    kind = grid.kind(cell)
+    known = {"depth": cell.depth, "context": grid.params.datasets[cell.dataset].arguments["context"]}
+    given = {name: known[name] for name in catalogue.given(kind)}
+    return catalogue.load("models", kind)(tuple(frame_shape), **grid.model_arguments(cell), **given)  # type: ignore[no-any-return]
 
 
 def prepare(grid: "Grid", name: str) -> None:

@@ -67,7 +67,7 @@ class Scripted(WeightedLoss):
 
     def __call__(self, forecast: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         total, terms = super().__call__(forecast, target)
-        return total if total.requires_grad else torch.tensor(next(self.left)), terms
+        return total if total.requires_grad else torch.tensor(next(self.left), dtype=torch.float64), terms
 
 
 def trainer(recipe: Training = RECIPE, seed: int = 1, loss: WeightedLoss | None = None) -> Trainer:
@@ -101,12 +101,13 @@ def undisturbed(folder: Path, recipe: Training = RECIPE) -> tuple[dict[str, byte
         RECIPE.model_copy(
             update={"optimizer": "rmsprop", "betas": (0.9, 0.9), "clip_norm_each": 0.1, "weight_decay": 1e-3}
         ),
+        RECIPE.model_copy(update={"optimizer": "sgd"}),
         RECIPE.model_copy(update={"precision": "bf16", "selection": "last", "schedule": "cosine"}),
         RECIPE.model_copy(update={"early_stopping": 1, "learning_rate": 1.0, "epochs": 30, "schedule": "constant"}),
         PLATEAU,
         VIDEO,
     ],
-    ids=["adam", "rmsprop", "bf16", "early-stopping", "plateau-and-noise", "flips-and-rotations"],
+    ids=["adam", "rmsprop", "sgd", "bf16", "early-stopping", "plateau-and-noise", "flips-and-rotations"],
 )
 def test_resume_at_every_step_is_bit_identical(tmp_path: Path, recipe: Training) -> None:
     expected = undisturbed(tmp_path / "whole", recipe)
@@ -195,8 +196,8 @@ def test_plateau_and_early_stopping_follow_the_validation_losses_of_the_loop(tmp
     made = trainer(recipe, loss=Scripted(losses))
     taken, optimize = {}, made.optimizer.step
 
-    def step(rate: float) -> None:
-        optimize(rate)
+    def step(rate: float, momentum: float) -> None:
+        optimize(rate, momentum)
         taken[made.ledger.step] = rate
 
     made.optimizer.step = step  # type: ignore[method-assign]
@@ -391,7 +392,53 @@ def test_schedules_equal_torch(schedule: str) -> None:
             scheduler.step()
 
 
-@pytest.mark.parametrize(("name", "reference"), [("adam", "Adam"), ("rmsprop", "RMSprop"), ("sgd", "SGD")])
+OPTIMIZERS = pytest.mark.parametrize(("name", "reference"), [("adam", "Adam"), ("rmsprop", "RMSprop"), ("sgd", "SGD")])
+
+
+@OPTIMIZERS
+@pytest.mark.parametrize("steps", [2, 3, 4, 40])
+def test_one_cycle_equals_torch_whose_momentum_cycles_too(name: str, reference: str, steps: int) -> None:
+    """Adam's β₁, the momentum of the others, whatever they were set to."""
+    ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))
+    mine = optimizers.Optimizer(name, [ours], (0.5, 0.999), 0.0)
+    other = getattr(torch.optim, reference)([theirs], lr=0.05)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(other, 0.05, total_steps=steps)
+    for step in range(steps):
+        for parameter in (ours, theirs):
+            parameter.grad = (parameter.detach() * 3 + step).sin()
+        group = other.param_groups[0]
+        momentum = optimizers.momentum("one_cycle", 0.5, step, steps)
+        assert momentum == pytest.approx(group["betas"][0] if name == "adam" else group["momentum"], abs=1e-12)
+        mine.step(optimizers.learning_rate("one_cycle", 0.05, step, steps), momentum)
+        other.step()
+        if step < steps - 1:
+            scheduler.step()
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
+def test_elsewhere_the_momentum_is_the_recipes(schedule: str) -> None:
+    assert {optimizers.momentum(schedule, 0.7, step, 10) for step in range(10)} == {0.7}
+
+
+def test_the_loop_cycles_the_momentum(tmp_path: Path) -> None:
+    """Every step of a run is PyTorch's own step under PyTorch's own schedule."""
+    made = trainer(RECIPE.model_copy(update={"clip_norm": None}))
+    seen: list[float] = []
+    step = made.optimizer.step
+    made.optimizer.step = lambda rate, momentum: (seen.append(momentum), step(rate, momentum))  # type: ignore[method-assign]
+    made.fit(Checkpoints(tmp_path, "key"), StopAt(10**9), lambda *_: None)
+    reference = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(reference, 1e-2, total_steps=made.steps)
+    for index, momentum in enumerate(seen):
+        assert momentum == pytest.approx(reference.param_groups[0]["betas"][0], abs=1e-12)
+        reference.step()
+        if index < made.steps - 1:
+            scheduler.step()
+    assert len(seen) == made.steps
+
+
+@OPTIMIZERS
 def test_optimizers_equal_the_classes_of_torch(name: str, reference: str) -> None:
     options = {"betas": (0.9, 0.98)} if name == "adam" else {"momentum": 0.9}
     ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))

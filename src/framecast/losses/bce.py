@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+UNIT_RANGE = True  #: it is defined for forecasts in [0, 1] alone
+
 
 def bce(
     forecast: Float[Tensor, "b k *frame"],

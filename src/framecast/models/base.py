@@ -26,7 +26,9 @@ class Forecaster(nn.Module, ABC):
 
     A subclass takes ``frame_shape`` — (C,) or (C, H, W) — first, then ``depth`` and its hyper-parameters as
     keyword-only arguments whose defaults are the paper's values and whose annotations are the bounds that
-    ``params.yaml`` is checked against. Its module says ``FRAMES = "series"``, ``"video"`` or ``"any"``.
+    ``params.yaml`` is checked against. One whose weights depend on T takes ``context`` as well, which the dataset
+    gives. Its module says ``FRAMES = "series"``, ``"video"`` or ``"any"``, and ``UNIT_RANGE = False`` where forecasts
+    may leave [0, 1].
     """
 
     READS_TEACHER: ClassVar[bool] = False  #: whether ``forward`` makes use of a teacher

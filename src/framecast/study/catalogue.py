@@ -92,6 +92,11 @@ def keyword_arguments(module: str) -> dict[str, tuple[str, Any]]:
     }
 
 
+def given(model: str) -> tuple[str, ...]:
+    """The arguments of a model that are not written beside it: the grid knows its depth, the dataset its context."""
+    return tuple(name for name in ("depth", "context") if name in keyword_arguments(f"models.{model}"))
+
+
 def _entry(body: list[ast.stmt]) -> ast.ClassDef | ast.FunctionDef | None:
     """The last public class of a module, or its last public function when it defines no public class."""
     public = [

@@ -59,9 +59,13 @@ def _check_product(params: Params, path: tuple[Any, ...], product: Product) -> N
             wants = catalogue.frames("models", params.models[model].kind)
             _fits(path, f"model {model}", wants, dataset, holds)
             _can_be_turned(params, path, model, dataset)
+            _reads_enough(params, model, dataset)
         for loss in product.losses:
             for term in params.losses[loss]:
                 _fits(path, f"loss {loss} (term {term})", catalogue.frames("losses", term), dataset, holds)
+    for model in product.models:
+        for loss in product.losses:
+            _stays_within(params, path, model, loss)
 
 
 def _fits(path: tuple[Any, ...], what: str, wants: str, dataset: str, holds: str) -> None:
@@ -76,6 +80,27 @@ def _can_be_turned(params: Params, path: tuple[Any, ...], model: str, dataset: s
     if asked and params.frames(dataset) == "series":
         told = f"found {' and '.join(asked)} in the training of model {model} with dataset {dataset}, which is series"
         raise Wrong(path, f"{told}; allowed: flips and rotations with video, noise with both")
+
+
+def _reads_enough(params: Params, model: str, dataset: str) -> None:
+    """A model that is built for the context of its dataset is not scored from fewer frames."""
+    if "context" not in catalogue.given(params.models[model].kind):
+        return
+    context = params.datasets[dataset].arguments["context"]
+    for mode, observed in params.protocols(dataset).items():
+        if observed < context:
+            told = f"found {observed}, with model {model}, which reads the {context} frames of its training"
+            raise Wrong(("evaluation", "protocols", dataset, mode), f"{told}; allowed: {context} or more")
+
+
+def _stays_within(params: Params, path: tuple[Any, ...], model: str, loss: str) -> None:
+    """A loss of probabilities has no value where a model without a sigmoid may go."""
+    if catalogue.constant(f"models.{params.models[model].kind}", "UNIT_RANGE", True):
+        return
+    for term in params.losses[loss]:
+        if catalogue.constant(f"losses.{term}", "UNIT_RANGE", False):
+            told = f"found model {model}, whose forecasts may leave [0, 1], with loss {loss} (term {term})"
+            raise Wrong(path, f"{told}, which is defined on [0, 1]; allowed: another loss, such as mse")
 
 
 def _check_evaluation(params: Params) -> None:
@@ -164,11 +189,14 @@ def _loss(name: str, terms: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _arguments(module: str, weight: bool = False) -> type[Section]:
     """The keyword-only arguments of a module's class or function as a pydantic model.
 
-    ``depth`` is the grid's to give, so it is left out of what ``params.yaml`` may say.
+    What is given to a model with its cell (its depth, the frames that it reads) is left out of what ``params.yaml``
+    may say.
     """
     vocabulary = {**vars(ranges), "Literal": Literal}
     fields: dict[str, Any] = {"weight": (float, ...)} if weight else {}
+    package, name = module.split(".")
+    given = catalogue.given(name) if package == "models" else ()
     for name, (annotation, default) in catalogue.keyword_arguments(module).items():
-        if name != "depth":
+        if name not in given:
             fields[name] = (eval(annotation, vocabulary), default)  # noqa: S307 (our own source, not the user's file)
     return create_model(module, __base__=Section, **fields)

@@ -109,7 +109,8 @@ class ModelEntry(Entry):
 class Training(Section):
     """How a cell is trained. A model's own ``training`` overrides any of these.
 
-    The four fields after ``schedule`` are read by the schedule ``plateau`` alone; no other has a use for them.
+    The four fields after ``schedule`` are read by the schedule ``plateau`` alone; no other has a use for them. The
+    schedule ``one_cycle`` has a β₁ of its own.
     """
 
     epochs: PositiveInt

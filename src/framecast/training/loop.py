@@ -4,7 +4,7 @@
 
 A run stopped at any step and started again is bit-identical to one never stopped: its state is the parameters, the
 optimiser's moments and a little bookkeeping, all in the checkpoint; everything else (data order, random numbers,
-augmentation, learning rate) is a function of the seed, the step and the history up to it.
+augmentation, learning rate, momentum) is a function of the seed, the step and the history up to it.
 """
 
 import math
@@ -138,7 +138,8 @@ class Trainer:
         norms = optimizers.gradient_norms(self.parameters)
         values = self._finite({"loss": total, **terms}, norms)
         optimizers.clip(self.parameters, norms, self.recipe.clip_norm, self.recipe.clip_norm_each)
-        self.optimizer.step(self._learning_rate(step))
+        momentum = optimizers.momentum(self.recipe.schedule, self.recipe.betas[0], step, self.steps)
+        self.optimizer.step(self._learning_rate(step), momentum)
         self.ledger.step += 1
         for name, value in values.items():
             self.ledger.sums[name] = self.ledger.sums.get(name, 0.0) + value

@@ -1,7 +1,7 @@
 """Optimisers, learning-rate schedules and gradient clipping, by their names in ``params.yaml``.
 
-A schedule is a function of the step and, for ``plateau``, of the validation losses before it, which the history holds
-anyway. So it has no state to save.
+A schedule, of the learning rate and of the momentum beside it, is a function of the step and, for ``plateau``, of the
+validation losses before it, which the history holds anyway. So it has no state to save.
 """
 
 import math
@@ -36,8 +36,9 @@ class Optimizer:
         self.steps = [torch.zeros((), device=p.device) for p in parameters]
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
-        """Move every parameter that has a gradient."""
+    def step(self, learning_rate: float, momentum: float | None = None) -> None:
+        """Move every parameter that has a gradient; ``momentum`` stands in for β₁ in this step."""
+        beta1 = self.betas[0] if momentum is None else momentum
         moving = [index for index, p in enumerate(self.parameters) if p.grad is not None]
         parameters: list[Any] = [self.parameters[index] for index in moving]
         gradients: list[Any] = [p.grad for p in parameters]
@@ -45,14 +46,13 @@ class Optimizer:
         steps = [self.steps[index] for index in moving]
         options: dict[str, Any] = {"lr": learning_rate, "weight_decay": self.weight_decay, "maximize": False}
         if self.name == "adam":
-            beta1, beta2 = self.betas
-            options |= {"beta1": beta1, "beta2": beta2, "eps": 1e-8, "amsgrad": False, "fused": True}
+            options |= {"beta1": beta1, "beta2": self.betas[1], "eps": 1e-8, "amsgrad": False, "fused": True}
             adam(parameters, gradients, moments[0], moments[1], [], steps, **options)
         elif self.name == "rmsprop":
-            options |= {"alpha": 0.99, "eps": 1e-8, "momentum": self.betas[0], "centered": False, "foreach": True}
+            options |= {"alpha": 0.99, "eps": 1e-8, "momentum": beta1, "centered": False, "foreach": True}
             rmsprop(parameters, gradients, moments[0], [], moments[1], steps, **options)
         else:
-            options |= {"momentum": self.betas[0], "dampening": 0.0, "nesterov": False, "foreach": True}
+            options |= {"momentum": beta1, "dampening": 0.0, "nesterov": False, "foreach": True}
             sgd(parameters, gradients, moments[0], **options)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -77,10 +77,17 @@ def learning_rate(schedule: str, peak: float, step: int, steps: int) -> float:
         return peak
     if schedule == "cosine":
         return _cosine(peak, 0.0, step / steps)
-    turn = 0.3 * steps - 1
-    if step <= turn:
-        return _cosine(peak / 25, peak, step / turn)
-    return _cosine(peak, peak / 25e4, (step - turn) / (steps - 1 - turn))
+    return _one_cycle(peak / 25, peak, peak / 25e4, step, steps)
+
+
+def momentum(schedule: str, beta1: float, step: int, steps: int) -> float:
+    """β₁ of step 0 … steps−1: the momentum of SGD and RMSprop, the decay of Adam's first moment.
+
+    one_cycle  PyTorch's defaults, for whichever optimiser: cosine from 0.95 to 0.85 while the learning rate rises, and
+               back to 0.95 while it falls; the recipe's own β₁ is not read
+    others     ``beta1``, the recipe's
+    """
+    return _one_cycle(0.95, 0.85, 0.95, step, steps) if schedule == "one_cycle" else beta1
 
 
 def plateau(
@@ -105,6 +112,14 @@ def plateau(
         if waited >= patience and rate > floor:
             rate, waited = max(rate * factor, floor), 0
     return rate
+
+
+def _one_cycle(first: float, turn: float, last: float, step: int, steps: int) -> float:
+    """By half a cosine to what it is at 30 % of the steps, and by another half to what it is in the last one."""
+    turned = 0.3 * steps - 1
+    if step <= turned:
+        return _cosine(first, turn, step / turned)
+    return _cosine(turn, last, (step - turned) / (steps - 1 - turned))
 
 
 def _cosine(start: float, end: float, part: float) -> float:

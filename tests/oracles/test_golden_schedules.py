@@ -1,0 +1,72 @@
+"""Our schedules against the tables of those that the published recipes used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framecast.training import optimizers
+from framecast.training.checkpoint import Checkpoints
+from tests.oracles.golden import files
+from tests.training.test_loop import PLATEAU, Scripted, StopAt, trainer
+
+SCHEDULES = pytest.mark.parametrize("path", files("schedules", ".json"), ids=lambda path: path.stem)
+
+
+def tables(path: Path, prefix: str) -> dict[str, dict[str, Any]]:
+    """The tables whose names begin so."""
+    found = {name: table for name, table in json.loads(path.read_text()).items() if name.startswith(prefix)}
+    assert found, f"{path} holds no table {prefix}*"
+    return found
+
+
+@SCHEDULES
+def test_one_cycle_of_rate_and_momentum(path: Path) -> None:
+    for table in tables(path, "one_cycle").values():
+        steps = table["epochs"] * table["steps_per_epoch"]
+        rates = [optimizers.learning_rate("one_cycle", table["max_lr"], step, steps) for step in range(steps)]
+        betas = [optimizers.momentum("one_cycle", 0.9, step, steps) for step in range(steps)]
+        assert rates == pytest.approx(table["lr"], rel=0, abs=1e-12)
+        assert betas == pytest.approx(table["beta1"], rel=0, abs=1e-12)
+
+
+@SCHEDULES
+def test_half_a_cosine_in_epochs(path: Path) -> None:
+    """Ours falls to 0, once in every step; theirs, once in every epoch, to a floor: the shape is one."""
+    found = tables(path, "cosine_epochs")
+    for table in found.values():
+        _has_the_shape(table["lr"], table["lr0"], table["min_lr"], table["epochs"])
+    for table in tables(path, "srvp_cosine").values():
+        _has_the_shape(table["lr"], 1e-5, table["eta_min"], table["T_max"])
+
+
+def _has_the_shape(rates: list[float], first: float, floor: float, period: int) -> None:
+    falls = [optimizers.learning_rate("cosine", first - floor, index, period) for index in range(len(rates))]
+    assert [floor + fall for fall in falls] == pytest.approx(rates, rel=1e-12)
+
+
+@SCHEDULES
+def test_plateau_as_keras_counts(path: Path) -> None:
+    for table in tables(path, "keras_plateau").values():
+        rules = {"factor": 0.2, "patience": 3, "floor": 1e-6, "min_delta": 1e-4}
+        losses = table["val_loss"]
+        rates = [optimizers.plateau(5e-4, losses[:seen], **rules) for seen in range(1, len(losses) + 1)]
+        assert rates == pytest.approx(table["lr_after_epoch"], rel=1e-6)
+
+
+@SCHEDULES
+def test_early_stopping_as_keras_counts(path: Path, tmp_path: Path) -> None:
+    """In the loop, which validates after every epoch and reads the losses of the table."""
+    for table in tables(path, "keras_plateau").values():
+        losses = table["val_loss"]
+        recipe = PLATEAU.model_copy(
+            update={"epochs": len(losses), "learning_rate": 5e-4, "plateau_patience": 3, "plateau_min_delta": 1e-4}
+            | {"learning_rate_floor": 1e-6, "early_stopping": 10, "noise": 0.0}
+        )
+        made = trainer(recipe, loss=Scripted(losses))
+        made.fit(Checkpoints(tmp_path, "key"), StopAt(10**9), lambda *_: None)
+        validations = [row for row in made.ledger.history if row["split"] == "validation"]
+        assert len(validations) == table["stops_after_epoch"]
+        used = [row["learning_rate"] for row in validations]
+        assert used == pytest.approx([5e-4, *table["lr_after_epoch"]][: len(used)], rel=1e-6)
