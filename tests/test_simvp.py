@@ -9,8 +9,10 @@ import pytest
 import torch
 import yaml
 
+from framecast import assemble
 from framecast.errors import UserError
 from framecast.models.simvp import DropPath, GSTABlock, SimVP
+from framecast.study import reading
 from framecast.study.grid import Grid
 
 FIRST = {"release": "first", "translator": "incepu"}
@@ -142,7 +144,7 @@ def told(study: Path) -> Callable[..., params.Params]:
         tree["losses"]["wanted"] = loss or {"mse": 1.0}
         tree["studies"]["video_depth"]["losses"] = ["wanted"]
         tree["evaluation"] |= evaluation
-        return params.resolve(tree)
+        return reading.resolve(tree)
 
     return read
 
@@ -150,7 +152,7 @@ def told(study: Path) -> Callable[..., params.Params]:
 def test_it_is_built_for_the_context_of_its_dataset(told: Callable[..., params.Params]) -> None:
     grid = Grid(told())
     cell = next(cell for cell in grid.cells if cell.model == "simvp")
-    model = construct.model(grid, cell, (1, 16, 16))
+    model = assemble.model(grid, cell, (1, 16, 16))
     assert isinstance(model, SimVP)
     assert model.context == grid.params.datasets["moving_mnist"].arguments["context"] == 3
 
@@ -181,4 +183,4 @@ def test_what_the_grid_gives_is_not_written_beside_a_model(study: Path) -> None:
     tree = yaml.safe_load((study / "params.yaml").read_text())
     tree["models"]["simvp"] = {"kind": "simvp", "context": 5}
     with pytest.raises(UserError, match=r'models\.simvp\.context: found "context"; allowed: drop_path, '):
-        params.resolve(tree)
+        reading.resolve(tree)

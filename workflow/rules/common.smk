@@ -13,7 +13,17 @@ from framecast.upkeep import driver
 from framecast.cluster import site
 from framecast.cluster.request import request
 from framecast.errors import UserError
-from framecast.study.grid import BASELINE, CELL, DATA_FILES, PROBE, PROBE_FILES, RUN_FILES, SCORE_FILES, Cell, Grid
+from framecast.study.grid import (
+    BASELINE,
+    CELL,
+    DATA_FILES,
+    PROBE,
+    PROBE_FILES,
+    RUN_FILES,
+    SCORE_FILES,
+    Cell,
+    Grid,
+)
 
 # A plan is millions of objects that stay: to look for garbage among them again and again takes a sixth of its time.
 gc.set_threshold(100_000, 50, 1000)
