@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from framecast.study import reading
-from framecast.upkeep import driver
+from framecast.upkeep import driver, termination
 from framecast.cluster import site
 from framecast.cluster.request import request
 from framecast.errors import UserError
@@ -27,6 +27,8 @@ from framecast.study.grid import (
 
 # A plan is millions of objects that stay: to look for garbage among them again and again takes a sixth of its time.
 gc.set_threshold(100_000, 50, 1000)
+
+termination.heed()
 
 # A signal to a job's step reaches every process in it. The verb saves and leaves; this one waits for it.
 if workflow.remote_exec:
