@@ -1,4 +1,4 @@
-"""What file systems and signals do to a grid: links into the cache, outputs that are seen late, SIGTERM at a bad moment."""
+"""What file systems and signals do to a grid: links into DVC's cache, outputs seen late, SIGTERM at any moment."""
 
 import hashlib
 import os
@@ -165,20 +165,21 @@ if MOMENT and any(word.endswith("snakemake") for word in sys.orig_argv[1:3]):
         threading.Condition.notify = notifying
 """
 
-IN_A_JOB = ("--mode", "remote", "--executor", "local", "--cores", "1", "--no-hooks", "--nolock", "--force", "--target-jobs")
-PREPARED = "data/processed/generated_sins/00000000/manifest.json"  #: of a key that ``framecast prepare`` refuses
+#: A driver, and a job's own Snakemake; both for a key that ``framecast prepare`` refuses.
+DRIVER = "data/processed/generated_sins/00000000/manifest.json"
+JOB = f"--mode remote --executor local --cores 1 --no-hooks --nolock {DRIVER}"
 
 
 @pytest.mark.parametrize("moment", ["a job has ended", "the scheduler is woken"])
-@pytest.mark.parametrize("command", [(PREPARED,), (*IN_A_JOB, "prepare:dataset=generated_sins,key=00000000")])
+@pytest.mark.parametrize("arguments", [DRIVER, JOB], ids=["driver", "job"])
 def test_sigterm_ends_a_driver_and_a_job_whatever_the_moment(
-    fresh: Callable[[], Clone], tmp_path: Path, command: tuple[str, ...], moment: str
+    fresh: Callable[[], Clone], tmp_path: Path, arguments: str, moment: str
 ) -> None:
     clone, told = fresh(), tmp_path / "told"
     (tmp_path / "sitecustomize.py").write_text(SIGTERM)
     place = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{clone.environment['PYTHONPATH']}", "TOLD": str(told)}
     asked = {**clone.environment, **place, "MOMENT": moment, "STUCK": str(STUCK_SECONDS)}
-    done = run("snakemake", *command, cwd=clone.folder, check=False, **asked)
+    done = run("snakemake", *arguments.split(), cwd=clone.folder, check=False, **asked)
     assert "Timeout" not in done.stderr, done.stderr
     assert done.returncode == 1
     assert "At least one job did not complete successfully" in done.stderr
