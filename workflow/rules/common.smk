@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from framecast.study import reading
+from framecast.study import checkout, reading
 from framecast.upkeep import driver, termination
 from framecast.cluster import site
 from framecast.cluster.request import request
@@ -40,12 +40,13 @@ shell.prefix(
     f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 )
 
-if workflow.config_settings.config:
-    sys.exit(
-        "framecast: --config: found a value, allowed: none; the jobs read params.yaml, so change it there"
-    )
-
 try:
+    checkout.expect_own_source(Path.cwd(), Path(workflow.basedir))
+    for option in ("config", "configfiles"):
+        if given := getattr(workflow.config_settings, option):
+            raise UserError(
+                f"--{option}: found {', '.join(map(str, given))}; allowed: none; the jobs and DVC read params.yaml, so change it there"
+            )
     study = Grid(reading.load())
     cluster = site.load()
     if workflow.is_main_process:
