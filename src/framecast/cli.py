@@ -30,6 +30,17 @@ AskedFor = Annotated[
 ]
 
 
+@app.callback()
+def start() -> None:
+    """One verb per step of the pipeline, run from the root of the repository."""
+    from pathlib import Path
+
+    from framecast.study import checkout
+
+    checkout.expect_own_source(Path.cwd())
+    checkout.expect_root(Path.cwd())
+
+
 @app.command()
 def grid(
     cells_only: Annotated[bool, typer.Option("--names", help="only the names of the trained cells")] = False,
