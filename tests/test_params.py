@@ -155,9 +155,9 @@ LINES = {
     "text for a number": (GOOD.replace("1.0e-3", "'1e-3'"), 'training.learning_rate: found "1e-3"; allowed: a number'),
     "yes for a number": (GOOD.replace("1.0e-3", "yes"), "training.learning_rate: found true; allowed: a number"),
     "no for a name": (GOOD.replace("losses: {mse:", "losses: {no:"), "losses: found the key false, a YAML bool"),
-    "a date": (GOOD.replace("[1, 2]", "2022-04-01", 1), "seeds: found a YAML date (2022-04-01)"),
+    "a date": (GOOD.replace("[1, 2]", "2022-04-01", 1), 'seeds: found "2022-04-01"; allowed: a list'),
     "itself": (GOOD + "more: &here {more: *here}\n", "found an anchor that holds itself"),
-    "an object": (GOOD + "more: !!python/object:os.system x\n", "could not determine a constructor"),
+    "an object": (GOOD + "more: !!python/object:os.system x\n", "found the type python/object:os.system"),
     "a binary": ("\x00", "not readable: unacceptable character"),
     "spaces in a name": (GOOD.replace("mse: {mse", "mean error: {mse"), 'losses.mean error: found "mean error"'),
     "a line in a name": (
