@@ -10,6 +10,7 @@ import ast
 import hashlib
 import importlib
 import inspect
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -73,6 +74,16 @@ def _constant(module: str, name: str) -> Any:
 def frames(package: str, name: str) -> str:
     """``series`` (B, T, C), ``video`` (B, T, C, H, W) or ``any``: the module's ``FRAMES``."""
     return constant(f"{package}.{name}", "FRAMES", "any")
+
+
+def raw_sources(kind: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a dataset reads of ``data/raw``, by the names under which it is fetched; nothing where it needs no file.
+
+    Its module says it as ``RAW_SOURCES = (({argument: value, …}, (source, …)), …)``: the first row whose arguments all
+    have these values.
+    """
+    rows: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = constant(f"data.{kind}", "RAW_SOURCES", ())
+    return next((sources for wanted, sources in rows if wanted.items() <= arguments.items()), ())
 
 
 @cache
