@@ -34,7 +34,7 @@ DOWNLOAD_OF_YFINANCE = (
     "2021-03-02,11.5,12,10,11,90\n2021-03-03,12.5,13,11,12,100\n"
 )
 BY_TICKER = "\n".join(DOWNLOAD_OF_YFINANCE.split("\n")[i] for i in (1, 0, 2, 3, 4, 5))
-NASDAQ = "Date,Close/Last,Volume,Open,High,Low\n03/03/2021,$12.5,100,$12,$13,$11\n03/02/2021,$11.50,90,$11.00,$12.00,$10.00\n"
+NASDAQ = "Date,Close/Last,Volume,Open,High,Low\n03/03/2021,$12.5,100,$12,$13,$11\n03/02/2021,$11.50,90,$11,$12,$10\n"
 ENTRY = {"1. open": "11", "2. high": "12", "3. low": "10", "4. close": "11.5", "5. volume": "90"}
 JSON = json.dumps(
     {

@@ -43,6 +43,7 @@ from framecast.errors import UserError
 from framecast.ranges import NonNegativeInt, PositiveInt, UnitInterval
 
 FRAMES = "video"
+SIDE = "frame_size"
 RAW_SOURCES = (
     ({"protocol": "kartal"}, ("moving_mnist",)),
     ({"source": "official", "test_file": "mnist_test_seq"}, ("mnist", "moving_mnist")),

@@ -65,10 +65,10 @@ class Stocks(Dataset):
     **Share splits**: prices as traded are divided by the splits found in them (``data/formats/share_splits.py``), or
     refused when there is one (``split_adjustment="refuse"``).
 
-    **Sources**: ``official`` reads every file listed in ``data/raw/stocks/SHA256SUMS`` (Alpha Vantage, Yahoo and
-    others, see ``data/formats/prices.py``; checked by sha256) whose rows are one minute or one day apart, as ``interval``
-    says. ``bundled`` is matplotlib's sample data: daily closes of GOOG 2004–2008 and monthly closes of ten series
-    1990–2022; ``interval`` is ignored.
+    **Sources**: ``official`` reads every file listed in ``data/raw/stocks/SHA256SUMS`` (Alpha Vantage, Yahoo and more:
+    ``data/formats/prices.py``; checked by sha256) whose rows are one minute or one day apart, as ``interval`` says.
+    ``bundled`` is matplotlib's sample data: daily closes of GOOG 2004–2008 and monthly closes of ten series 1990–2022;
+    ``interval`` is ignored.
 
     Stored: ``train``, ``validation``, ``test``, each (N, context + horizon, 1) float32.
     """

@@ -4,27 +4,13 @@ SSIM is averaged over the positions where the window fits, then over channels, t
 models alike but cannot be converted into each other. The equation is in ``kernels/windows.py``.
 """
 
-from typing import ClassVar
-
 from jaxtyping import Float64
 from torch import Tensor
 
-from framecast.errors import UserError
 from framecast.metrics.base import FrameMean, Pair
 from framecast.metrics.kernels.windows import GAUSSIAN, UNIFORM, Moments, Window, moments
 
 FRAMES = "video"
-
-
-def require_window(metric: str, frame_shape: tuple[int, ...], window: Window) -> None:
-    """Raise UserError when a frame (C, H, W) is smaller than the metric's window."""
-    size = len(window.weights)
-    if min(frame_shape[1:]) < size:
-        height, width = frame_shape[1:]
-        raise UserError(
-            f"evaluation.metrics: {metric} needs frames of at least {size}×{size} pixels, "
-            f"this data set has {height}×{width}; remove {metric} from the list"
-        )
 
 
 def uniform_moments(pair: Pair) -> Moments:
@@ -45,12 +31,6 @@ def _plane_moments(pair: Pair, window: Window) -> Moments:
 class FrameSsim(FrameMean):
     """SSIM of each frame, the mean over its channels."""
 
-    window: ClassVar[Window]
-
-    def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:
-        require_window(self.id, frame_shape, self.window)
-        super().__init__(horizon, frame_shape)
-
     def per_frame(self, sums: Moments, peak: float) -> Float64[Tensor, "b k"]:
         """SSIM for range R = ``peak``."""
         return sums.ssim(peak).unflatten(0, (-1, self.horizon, self.frame_shape[0])).mean(-1)
@@ -62,7 +42,7 @@ class SsimU8(FrameSsim):
     id = "ssim_u8"
     better = "higher"
     unit = "SSIM of truncated grey levels"
-    window = UNIFORM
+    smallest_frame = 7
 
     def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
         """SSIM of each frame."""
@@ -75,7 +55,7 @@ class SsimF1(FrameSsim):
     id = "ssim_f1"
     better = "higher"
     unit = "SSIM"
-    window = UNIFORM
+    smallest_frame = 7
 
     def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
         """SSIM of each frame."""
@@ -91,7 +71,7 @@ class SsimF2(FrameSsim):
     id = "ssim_f2"
     better = "higher"
     unit = "SSIM with range 2"
-    window = UNIFORM
+    smallest_frame = 7
 
     def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
         """SSIM of each frame."""
@@ -104,7 +84,7 @@ class SsimGauss(FrameSsim):
     id = "ssim_gauss"
     better = "higher"
     unit = "SSIM with Gaussian window"
-    window = GAUSSIAN
+    smallest_frame = 11
 
     def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
         """SSIM of each frame."""
