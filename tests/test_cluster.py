@@ -139,6 +139,39 @@ def test_a_wrong_site_is_one_line(study: Path, framecast: Run, variable: str, va
     assert told in one_line(framecast("plan", "--profile", "slurm", check=False, **{variable: value}))
 
 
+@pytest.mark.parametrize(
+    ("written", "minutes"),
+    [
+        ("90", 90),
+        ("90:59", 90),  # never more than the partition takes
+        ("36:00:00", 2160),
+        ("0:45:30", 45),
+        ("2-12", 3600),
+        ("2-12:30", 3630),
+        ("0-00:30:59", 30),
+    ],
+)
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_walltime_is_minutes_or_a_time_limit_as_sbatch_reads_it(
+    study: Path, monkeypatch: pytest.MonkeyPatch, written: str, minutes: int, place: str
+) -> None:
+    monkeypatch.setenv("FRAMECAST_SITE", "mine.yaml")
+    (study / "mine.yaml").write_text(f"walltime: {written}\n" if place == "file" else "{}\n")
+    if place == "environment":
+        monkeypatch.setenv("FRAMECAST_WALLTIME", written)
+    assert site.load().walltime == minutes
+
+
+@pytest.mark.parametrize("written", ["1:2:3:4", "10:75", "1-24", "infinite", "036", "1_440", "1-", "-1:00", "12h"])
+def test_another_walltime_is_refused_in_words(study: Path, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("FRAMECAST_SITE", "mine.yaml")
+    (study / "mine.yaml").write_text(f"walltime: {written}\n")
+    with pytest.raises(
+        UserError, match=rf'mine.yaml: walltime: found "{written}"; allowed: minutes \(90\), or as sbatch'
+    ):
+        site.load()
+
+
 def test_the_environment_lies_over_the_site_file(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "slurm", study / "slurm")
     assert site.load() == site.Site()  # the file says what the defaults are

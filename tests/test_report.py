@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from jinja2 import DictLoader
 
 from framecast import published
 from framecast.figures import base
@@ -213,6 +214,16 @@ def test_images_have_a_text_and_controls_a_name(page):
 
 
 def test_same_results_same_bytes(results, folder, html):
+    assert render(results, drawn(results, folder), STUDIES, "laptop") == html
+
+
+def test_line_ends_of_the_templates_change_no_byte(results, folder, html, monkeypatch):
+    """The page lets its script run by a hash of it, of which a browser takes carriage returns away before it looks."""
+    texts = {
+        path.name: path.read_text(encoding="utf-8") for path in (catalogue.PACKAGE / "report" / "templates").iterdir()
+    }
+    loader = DictLoader({name: text.replace("\n", "\r\n") for name, text in texts.items()})
+    monkeypatch.setattr("framecast.report.render.PackageLoader", lambda _: loader)
     assert render(results, drawn(results, folder), STUDIES, "laptop") == html
 
 

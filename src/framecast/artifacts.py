@@ -33,6 +33,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_text(path: Path) -> str:
+    """Hex digest of a text file as it is committed: on disk git or an editor may have ended its lines otherwise."""
+    return sha256(path.read_bytes().replace(b"\r\n", b"\n"))
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well.

@@ -5,14 +5,16 @@ Nothing in the repository needs editing: every key has an environment variable, 
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from framecast import plain_yaml
 from framecast.errors import UserError
 from framecast.ranges import NonNegativeInt, PositiveFloat, PositiveInt
+from framecast.study.mistakes import shown
 from framecast.study.params import Section
 from framecast.study.reading import read_section
 
@@ -23,6 +25,31 @@ SITE = Path("slurm/site.yaml")
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,:@+-]*$", max_length=200)]
 Expression = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,&|*()\[\]-]*$", max_length=200)]
 Flags = Annotated[str, Field(pattern=r"^(--[A-Za-z0-9-]+(=[A-Za-z0-9_.,:@/+-]+)? ?)*$", max_length=500)]
+
+#: A time limit as sbatch reads it, besides plain minutes: minutes:seconds, hours:minutes:seconds, and after ``days-``
+#: hours, hours:minutes or hours:minutes:seconds.
+LIMIT = re.compile(r"\d{1,7}:[0-5]\d|\d{1,5}:[0-5]\d:[0-5]\d|\d{1,4}-([01]?\d|2[0-3])(:[0-5]\d){0,2}", re.ASCII)
+
+
+def minutes(limit: Any) -> Any:
+    """The whole minutes of a time limit in one of Slurm's forms; what is no text is left to whoever checks it.
+
+    Raises ValueError, in words, for a text that is none of them.
+
+    >>> minutes("90:30"), minutes("24:00:00"), minutes("2-12"), minutes("1-00:30:00")
+    (90, 1440, 3600, 1470)
+    """
+    if not isinstance(limit, str):
+        return limit
+    if not LIMIT.fullmatch(limit):
+        told = "minutes (90), or as sbatch takes it: MM:SS, HH:MM:SS, D-HH, D-HH:MM, D-HH:MM:SS"
+        raise ValueError(f"found {shown(limit)}; allowed: {told}")
+    days, _, clock = limit.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if not days:
+        parts = [0, *parts][-3:]  # without days, two parts are minutes and seconds
+    hours, whole, _ = (*parts, 0, 0)[:3]
+    return int(days or 0) * 1440 + hours * 60 + whole
 
 
 class Site(Section):
@@ -38,7 +65,7 @@ class Site(Section):
     device: Literal["cuda", "cpu"] = "cuda"
     cpus: PositiveInt = 2
     memory_mb: PositiveInt = 64_000
-    walltime: PositiveInt = 1440
+    walltime: Annotated[PositiveInt, BeforeValidator(minutes)] = 1440
     margin: NonNegativeInt = 300
     teraflops: PositiveFloat = 10.0
 
@@ -67,9 +94,6 @@ def load() -> Site:
 
 
 def _value(name: str, written: str) -> Any:
-    """The environment holds text; a key that holds a number takes what YAML reads in it."""
+    """The environment holds text; a key that holds a number takes the number that it would be in the file."""
     is_number = isinstance(Site.model_fields[name].default, int | float)
-    try:
-        return yaml.safe_load(written) if is_number else written
-    except yaml.YAMLError:
-        return written
+    return plain_yaml.number(written) if is_number else written

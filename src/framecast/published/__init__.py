@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
-from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from framecast import plain_yaml
 from framecast.errors import UserError
 
 FOLDER = Path(__file__).parent
@@ -23,6 +23,11 @@ Better = Literal["lower", "higher"]
 Word = Literal["reproduced", "better", "worse", "not comparable"]
 Mode = Literal["free-running", "teacher-forced"]
 Status = Literal["measured", "not a measurement"]
+
+# A text is never a number, not even one that could be read as one.
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 
 # Why a number of ours is not set against the literature, by where its data came from.
 FOREIGN_DATA = {"bundled": "bundled data", "stand-in": "stand-in data"}
@@ -116,7 +121,7 @@ class Verdict:
 
 
 def files() -> tuple[Path, ...]:
-    """The YAML files, sorted: whatever quotes them depends on their bytes."""
+    """The YAML files, sorted: whatever quotes them depends on their text."""
     return tuple(sorted(FOLDER.glob("*.yaml")))
 
 
@@ -132,13 +137,11 @@ def load(path: Path) -> Source:
     Raises UserError naming file, key and what was found when the file is not of the form above.
     """
     try:
-        return TypeAdapter(Source).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return TypeAdapter(Source).validate_python(plain_yaml.read(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path.name}: {key}: {first['msg']}, found {first['input']!r}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def obstacles(table: Table, score: Mapping[str, Any]) -> tuple[str, ...]:

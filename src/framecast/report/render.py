@@ -116,9 +116,12 @@ def render(
 
 
 def _source(environment: Environment, name: str) -> str:
-    """A file beside the templates that holds no value: ours as it stands, so it is not escaped."""
+    """A file beside the templates that holds no value: ours as it stands, so it is not escaped.
+
+    Its lines end as they are committed; Jinja ends those of the template so itself.
+    """
     assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
+    return environment.loader.get_source(environment, name)[0].replace("\r\n", "\n")
 
 
 def _studies(

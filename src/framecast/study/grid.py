@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from framecast.artifacts import canonical, sha256, sha256_of
+from framecast.artifacts import canonical, sha256, sha256_of, sha256_of_text
 from framecast.errors import UserError
 from framecast.study import catalogue
 from framecast.study.mistakes import as_tree
@@ -183,9 +183,9 @@ class Grid:
         """The tables, the studies as they are told, and everything that draws and tells them."""
         drawn = [f"figures.{name}" for name in sorted(self.params.figures)]
         told = {name: as_tree(study) for name, study in self.params.studies.items()}
-        texts = [path.read_bytes() for path in sorted(_texts())]
+        texts = [sha256_of_text(path) for path in sorted(_texts())]
         code = catalogue.fingerprint("report.render", "figures.base", *drawn)
-        return _key("report", self.tables_key, told, self.params.figures, code, [sha256(text) for text in texts])
+        return _key("report", self.tables_key, told, self.params.figures, code, texts)
 
     def parameters(self, cell: Cell) -> dict[str, Any]:
         """What was resolved for a cell: dataset, model, loss and training, every default written out.
@@ -231,7 +231,7 @@ class Grid:
         entry = self.params.datasets[dataset]
         index = catalogue.constant(f"data.{entry.kind}", "RAW_INDEX")
         own_files = index and entry.arguments.get("source") == "official" and (RAW / index).exists()
-        raw = sha256((RAW / index).read_bytes()) if own_files else None
+        raw = sha256_of_text(RAW / index) if own_files else None
         return as_tree(entry), catalogue.fingerprint(f"data.{entry.kind}"), raw
 
     def _recipe_key(self, cell: Cell) -> str:
@@ -251,10 +251,11 @@ class Grid:
             evaluation["protocols"] = list(self.params.protocols(dataset).items())  # the order says which one leads
             evaluation["compared"] = self.params.compared(dataset)
             modules = {f"metrics.{catalogue.metrics()[metric][0]}" for metric in evaluation["metrics"]}
-            kind = self.params.models[model].kind if model in self.params.models else model
+            trained = self.params.models.get(model)  # None: a baseline, whose name is its module
+            kind, replication = (trained.kind, trained.replication) if trained else (model, False)
             data = self.params.datasets[dataset].kind
             code = catalogue.fingerprint("evaluation.evaluate", f"models.{kind}", f"data.{data}", *modules)
-            return _key("measures", evaluation, self.params.scale, code)
+            return _key("measures", evaluation, self.params.scale, replication, code)
 
         return self._remember(("measures", dataset, model), compute)
 

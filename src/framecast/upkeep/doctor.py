@@ -240,9 +240,7 @@ def _raw_data(surroundings: Surroundings) -> Iterator[Line]:
         return
     for dataset in grid.datasets:
         entry = grid.params.datasets[dataset]
-        needs: dict[str, dict[str, str]] = catalogue.constant(f"data.{entry.kind}", "RAW_SOURCES", {})
-        chosen = [sources.get(str(entry.arguments.get(argument))) for argument, sources in needs.items()]
-        wanted = [source for source in chosen if source is not None]
+        wanted = catalogue.raw_sources(entry.kind, entry.arguments)
         if not wanted:
             yield Line("ok", f"dataset {dataset}", "needs no raw files")
         for source in wanted:

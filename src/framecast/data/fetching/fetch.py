@@ -130,16 +130,14 @@ def fetch(name: str, raw: Path, *, say: Say = print) -> None:
 def ensure(dataset: str, entry: Entry, raw: Path, *, say: Say = print) -> None:
     """Copy a dataset's missing raw files from ``FRAMECAST_MIRROR`` where it has them, without touching the network.
 
-    The dataset's module says which arguments need which sources: ``RAW_SOURCES = {argument: {value: source}}``. Does
-    nothing without a mirror: ``prepare`` then says what is missing. UserError when the mirror's file is not the
+    Does nothing without a mirror: ``prepare`` then says what is missing. UserError when the mirror's file is not the
     published one.
     """
     if (mirror := _mirror()) is None:
         return
-    for argument, sources in catalogue.constant(f"data.{entry.kind}", "RAW_SOURCES", {}).items():
-        if (name := sources.get(entry.arguments.get(argument))) is not None:
-            say(f"dataset {dataset}: files of {name} from {MIRROR} where they are missing")
-            _copy_missing(name, mirror, raw, say)
+    for name in catalogue.raw_sources(entry.kind, entry.arguments):
+        say(f"dataset {dataset}: files of {name} from {MIRROR} where they are missing")
+        _copy_missing(name, mirror, raw, say)
 
 
 def _copy_missing(name: str, mirror: Path, raw: Path, say: Say) -> None:
