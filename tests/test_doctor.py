@@ -266,6 +266,8 @@ def test_commands_that_are_missing(folder: Path, examined: Examined, slurm: Inst
         ("partition: gpu\nwalltime: 600", "warning", "set walltime: 240"),
         ("partition: gpu\ncpus: 99", "problem", "cpus: 99, and nodes of partition gpu have 16"),
         ("partition: 'gpu; rm -rf /'", "problem", "partition"),
+        ("partition: gpu\nextra: --hold --gres=gpu:2", "problem", "found --gres=gpu:2, which the Slurm plugin refuses"),
+        ("partition: gpu\nextra: --hold --qos=overnight", "ok", "valid: partition gpu"),
     ],
 )
 def test_the_site_file_against_the_cluster(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framecast.errors import UserError
 from framecast.upkeep.doctor.findings import Level, Line
 from framecast.upkeep.doctor.surroundings import COMMANDS, Partition, Refused, Surroundings
 
@@ -40,12 +41,16 @@ def slurm(surroundings: Surroundings) -> Iterator[Line]:
 
 def site(surroundings: Surroundings) -> Iterator[Line]:
     """Whether the site file is valid, and fits the partitions."""
-    from framecast.cluster.site import SITE, load
+    from framecast.cluster.site import SITE, load, refuse_flags
 
     file = os.environ.get("FRAMECAST_SITE", str(SITE))
     if not Path(file).exists() and not surroundings.has_slurm:
         return
     site = load()
+    try:
+        refuse_flags(site)
+    except UserError as error:
+        yield Line("problem", "site", str(error))
     named = [name for name in (site.partition, site.cpu_partition) if name]
     yield Line("ok", file, f"valid: partition {' and '.join(named) or 'the default'}, {site.gpus} GPUs per job")
     try:
