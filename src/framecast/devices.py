@@ -66,7 +66,7 @@ def _places() -> Path:
     with suppress(FileExistsError):
         folder.mkdir()
         folder.chmod(0o1777)
-    if not os.access(folder, os.W_OK | os.X_OK):
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         raise UserError(
             f"{folder}: found one in which this user cannot make files, allowed: mode 1777; ask its owner for that, or "
             "set TMPDIR to another folder"

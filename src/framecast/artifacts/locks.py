@@ -106,6 +106,8 @@ def _opened(path: Path) -> IO[str]:
     try:
         return os.fdopen(os.open(path, flags | os.O_RDWR | os.O_CREAT, 0o666), "r+")
     except PermissionError:
+        if not path.exists():
+            raise
         return os.fdopen(os.open(path, flags | os.O_RDONLY), "r")
 
 
