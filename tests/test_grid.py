@@ -158,7 +158,7 @@ CODE: dict[str, tuple[str, str, str, set[str]]] = {
     "a loss that no study uses": ("losses/l1.py", "(forecast, target)\n", "(target, forecast)\n", set()),
     "the seeding of a cell": ("training/cell.py", "seed_weights(seed)", "seed_weights(seed + 1)", TRAINED),
     "the loop": ("training/loop.py", "self.model.train()", "self.model.train(True)", TRAINED),
-    "the heartbeat": ("cluster/lease.py", "HEARTBEAT_SECONDS = 20", "HEARTBEAT_SECONDS = 30", set()),
+    "the heartbeat": ("artifacts/locks.py", "HEARTBEAT_SECONDS = 20", "HEARTBEAT_SECONDS = 30", set()),
     "the command line": ("cli.py", "def _leave(", "def _left() -> None: ...\n\n\ndef _leave(", set()),
     "a generator": ("data/generated_sins.py", "alpha * tau + beta", "beta + alpha * tau", SINS),
     "a dataset that no study uses": ("data/stocks.py", "FRAMES =", "MORE = 1\nFRAMES =", set()),

@@ -52,12 +52,24 @@ def minutes(limit: Any) -> Any:
     return int(days or 0) * 1440 + hours * 60 + whole
 
 
+#: sbatch's flags with a key of their own; and what says the same as a flag that only the plugin may set.
+OWN_KEYS = {"--partition": "partition", "--account": "account", "--qos": "qos", "--constraint": "constraint"}
+INSTEAD = {
+    "--time": "walltime",
+    "--mem": "memory_mb",
+    "--cpus-per-task": "cpus",
+    "--gres": "gpus and gpu_type",
+    "--gpus": "gpus and gpu_type",
+}
+
+
 class Site(Section):
     """A cluster, as jobs need to know it."""
 
     partition: Word = ""
     cpu_partition: Word = ""
     account: Word = ""
+    qos: Word = ""
     gpus: NonNegativeInt = 1
     gpu_type: Word = ""
     constraint: Expression = ""
@@ -73,7 +85,8 @@ class Site(Section):
 def load() -> Site:
     """Read the site file with the environment laid over it.
 
-    Raises UserError (file or variable, found, allowed) for what is wrong, and for a margin that leaves no time.
+    Raises UserError (file or variable, found, allowed) for what is wrong, and for a margin that leaves no time. What
+    the Slurm plugin refuses only ``refuse_flags`` tells: to ask it takes two seconds, which no job should pay.
     """
     file = Path(os.environ.get("FRAMECAST_SITE", SITE))
     if file == SITE and not file.exists():  # a copy of the pipeline without a cluster's settings
@@ -86,11 +99,44 @@ def load() -> Site:
                 site = read_section(file, Site, changes)
             except UserError as error:
                 raise UserError(f"environment: {variable}: {str(error).split(f'{name}: ', 1)[-1]}") from None
+    site = _sorted(site, file)
     if site.margin >= 60 * site.walltime:
         raise UserError(
             f"{file}: margin: found {site.margin} s with a walltime of {site.walltime} minutes; allowed: less than that"
         )
     return site
+
+
+def _sorted(site: Site, file: Path) -> Site:
+    """Flags of ``extra`` that have a key of their own, put there: the Slurm plugin takes them as resources alone."""
+    found: dict[str, str] = {}
+    kept = []
+    for flag in site.extra.split():
+        name, _, value = flag.partition("=")
+        if name not in OWN_KEYS or not value:
+            kept.append(flag)
+        elif (before := found.get(OWN_KEYS[name], getattr(site, OWN_KEYS[name]))) not in ("", value):
+            raise UserError(f"{file}: extra: found {flag}, and {OWN_KEYS[name]}: {before}; allowed: one of them")
+        else:
+            found[OWN_KEYS[name]] = value
+    return site.model_copy(update={**found, "extra": " ".join(kept)})
+
+
+def refuse_flags(site: Site) -> None:
+    """UserError for a flag of ``extra`` for which the Slurm plugin refuses every job, by the plugin's own list."""
+    if not site.extra:
+        return
+    from snakemake_executor_plugin_slurm.validation import get_forbidden_slurm_options
+
+    for pattern, name in get_forbidden_slurm_options().items():
+        if re.search(pattern, site.extra):
+            flag = next((flag for flag in site.extra.split() if re.search(pattern, f"{flag} ")), site.extra)
+            instead = INSTEAD.get(flag.split("=")[0])
+            cure = f"say {instead} instead" if instead else "leave it out"
+            raise UserError(
+                f"{os.environ.get('FRAMECAST_SITE', SITE)}: extra: found {flag}, which the Slurm plugin refuses as its "
+                f"own ({name}); allowed: flags that it does not set; {cure}"
+            )
 
 
 def _value(name: str, written: str) -> Any:

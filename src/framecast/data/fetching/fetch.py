@@ -6,7 +6,6 @@ HTTP range request, and gets its name only when size and sha256 are right.
 """
 
 import errno
-import fcntl
 import os
 import shutil
 import sys
@@ -18,9 +17,9 @@ from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO
 
 from framecast.artifacts import replacing, sha256_of
+from framecast.artifacts.locks import Lock
 from framecast.data.formats.idx import MNIST_SHA256
 from framecast.data.formats.mnist_test_seq import SHA256 as MNIST_TEST_SEQ_SHA256
 from framecast.data.formats.sha256sums import read_sums, verify, write_sums
@@ -225,8 +224,7 @@ def _retrieve(file: RemoteFile, path: Path, url: str) -> None:
 def _receive(url: str, part: Path, size: int) -> None:
     """Append to ``part`` what it lacks of ``size`` bytes, or start again where the server knows no ranges."""
     part.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("ab") as output:
-        _lock(output)
+    with _alone(part), part.open("ab") as output:
         if output.tell() > size:
             output.seek(0)
             output.truncate()
@@ -259,12 +257,13 @@ def _extent(status: int | None, headers: Message) -> tuple[int, int | None]:
     return 0, int(length) if length else None
 
 
-def _lock(file: IO[bytes]) -> None:
+@contextmanager
+def _alone(part: Path) -> Iterator[None]:
     """Two downloads into one part would mix their bytes."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"{file.name}: another `framecast fetch` is downloading this file; wait for it") from None
+    with Lock(part) as lock:
+        if not lock.take():
+            raise UserError(f"{part}: another `framecast fetch` is downloading this file; wait for it")
+        yield
 
 
 @contextmanager
