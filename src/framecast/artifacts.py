@@ -33,9 +33,9 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def unix_lines(path: Path) -> bytes:
-    """The content of a text file that git keeps, whichever line ends a checkout gave it."""
-    return path.read_bytes().replace(b"\r\n", b"\n")
+def sha256_of_text(path: Path) -> str:
+    """Hex digest of a text file as it is committed: git may write its lines to disk with other ends, and so may editors."""
+    return sha256(path.read_bytes().replace(b"\r\n", b"\n"))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from framecast import artifacts
+from framecast.published import RELATIVE_TOLERANCE
 from framecast.report import runs
 from framecast.report.numbers import Score, score
 from framecast.results import Results, System
@@ -15,15 +16,16 @@ RECORDS = "../reports/records"
 INTRODUCTION = """\
 # Results
 
-`framecast results` writes this page from the recorded runs in [`reports/records/`](../reports/records); `framecast record STUDY` does so too. The numbers of the
-scale that `params.yaml` asks for are in [`reports/`](../reports): `scores.csv` (every cell and metric), `horizon.csv` (per step), `comparisons.csv` (paired
-bootstrap) and `metrics.json` (what `dvc metrics diff` compares). How the reduced sizes and rates were chosen stands in
-[how-sizes-were-chosen.md](how-sizes-were-chosen.md).
+`framecast results` writes this page from the recorded runs in [`reports/records/`](../reports/records), and so does
+`framecast record STUDY`. The numbers of the scale that `params.yaml` asks for are in [`reports/`](../reports):
+`scores.csv` (every cell and metric), `horizon.csv` (per step), `comparisons.csv` (paired bootstrap) and `metrics.json`
+(what `dvc metrics diff` compares). [How sizes and rates were chosen](how-sizes-were-chosen.md) has a page of its own.
 """
 NOTHING = "No run has been recorded yet."
-VERDICTS = """\
-Each recorded number is the mean ± standard deviation over seeds of the published system: same dataset, model, depth, loss, metric and mode, at `scale: paper`.
-*Reproduced*: within two standard deviations or 5 % of the published value in its corrected reading, whichever is more."""
+VERDICTS = f"""\
+A recorded number is the mean ± standard deviation over seeds of the published system at `scale: paper`: same dataset,
+model, depth, loss, metric and mode. *Reproduced*: within two standard deviations or {100 * RELATIVE_TOLERANCE:g} % of the
+published value in its corrected reading, whichever is more."""
 
 
 def write() -> Path:
@@ -33,7 +35,7 @@ def write() -> Path:
 
 
 def page(records: Sequence[Record]) -> str:
-    """The page in Markdown: a list of the runs, the published values that they answer, and each run's leading scores."""
+    """The page in Markdown: the runs, the published values that they answer, and each run's leading scores."""
     parts = [INTRODUCTION, "## Recorded runs\n", _list(records) if records else f"{NOTHING}\n"]
     parts += ["## Published settings\n", f"{VERDICTS}\n", _answers(records)]
     for record, run in zip(records, runs.runs(records), strict=True):

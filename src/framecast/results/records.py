@@ -146,7 +146,7 @@ def load(folder: Path) -> Record:
     except Wrong as wrong:
         raise UserError(f"{wrong.line(str(path))}; {cure}") from None
     for name in RECORD_TABLES:
-        found = artifacts.sha256(artifacts.unix_lines(folder / name)) if (folder / name).is_file() else "no file"
+        found = artifacts.sha256_of_text(folder / name) if (folder / name).is_file() else "no file"
         if (expected := facts.sha256.get(name)) != found:
             raise UserError(f"{folder / name}: found sha256 {found}, expected {expected}; {cure}")
     scores, comparisons, horizon = (read_table(folder / name, COLUMNS[name], cure) for name in RECORD_TABLES)

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from framecast.artifacts import canonical, sha256, sha256_of, unix_lines
+from framecast.artifacts import canonical, sha256, sha256_of, sha256_of_text
 from framecast.errors import UserError
 from framecast.study import catalogue
 from framecast.study.mistakes import as_tree
@@ -186,7 +186,7 @@ class Grid:
         """The tables, the studies as they are told, the recorded runs, and everything that draws and tells them."""
         drawn = [f"figures.{name}" for name in sorted(self.params.figures)]
         told = {name: as_tree(study) for name, study in self.params.studies.items()}
-        texts = [[*path.parts[-2:], sha256(unix_lines(path))] for path in sorted(_texts())]
+        texts = [[*path.parts[-2:], sha256_of_text(path)] for path in sorted(_texts())]
         code = catalogue.fingerprint("report.render", "figures.base", *drawn)
         return _key("report", self.tables_key, told, self.params.figures, code, texts)
 
