@@ -34,7 +34,7 @@ def sha256_of(path: Path) -> str:
 
 
 def sha256_of_text(path: Path) -> str:
-    """Hex digest of a text file as it is committed: git may write its lines to disk with other ends, and so may editors."""
+    """Hex digest of a text file as it is committed: git may write its lines to disk with other ends, editors too."""
     return sha256(path.read_bytes().replace(b"\r\n", b"\n"))
 
 

@@ -24,8 +24,8 @@ INTRODUCTION = """\
 NOTHING = "No run has been recorded yet."
 VERDICTS = f"""\
 A recorded number is the mean ± standard deviation over seeds of the published system at `scale: paper`: same dataset,
-model, depth, loss, metric and mode. *Reproduced*: within two standard deviations or {100 * RELATIVE_TOLERANCE:g} % of the
-published value in its corrected reading, whichever is more."""
+model, depth, loss, metric and mode. *Reproduced*: within two standard deviations or {100 * RELATIVE_TOLERANCE:g} %
+of the published value in its corrected reading, whichever is more."""
 
 
 def write() -> Path:
