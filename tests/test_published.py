@@ -3,10 +3,10 @@
 import dataclasses
 
 import pytest
+from framecast.params import as_tree, read_yaml, resolve
 
 from framecast import published
 from framecast.errors import UserError
-from framecast.params import as_tree, read_yaml, resolve
 from tests.conftest import ROOT
 
 

@@ -14,7 +14,7 @@ from jinja2 import DictLoader
 
 from framecast import published
 from framecast.figures import base
-from framecast.report import leak, tables
+from framecast.report import leak, numbers, tables
 from framecast.report.render import render
 from framecast.study import catalogue
 from framecast.study.params import Addition, Study
@@ -127,9 +127,9 @@ def test_every_number_is_the_one_in_the_score_table(page, folder, statistic, agg
 
 
 def test_what_is_read_is_the_number_rounded():
-    assert tables.significant(0.0621349, power=-2) == "6.213"
-    assert tables.significant(-0.00079774, power=-3) == "−0.7977"
-    assert tables.scientific(5.7e-7) == "5.700 × 10⁻⁷"
+    assert numbers.significant(0.0621349, power=-2) == "6.213"
+    assert numbers.significant(-0.00079774, power=-3) == "−0.7977"
+    assert numbers.scientific(5.7e-7) == "5.700 × 10⁻⁷"
 
 
 def test_comparisons_are_the_ones_in_the_table(page, folder):

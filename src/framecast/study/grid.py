@@ -33,6 +33,7 @@ SCORES = Path("data/scores")
 CHECKPOINTS = Path("data/checkpoints")
 REPORTS = Path("reports")
 FIGURES = REPORTS / "figures"
+RECORDS = REPORTS / "records"
 
 CELL = "{dataset}/{model}/depth-{depth}/{loss}/seed-{seed}"
 BASELINE = "{dataset}/{model}"
@@ -43,6 +44,8 @@ PROBE_FILES = ("probe.json",)
 RUN_FILES = ("model.safetensors", "history.csv", "run.json")
 SCORE_FILES = ("scores.csv", "sequences.safetensors", "clips.safetensors", "score.json")
 TABLES = ("scores.csv", "horizon.csv", "comparisons.csv", "metrics.json", "loss_curves.csv")
+RECORD_TABLES = ("scores.csv", "comparisons.csv", "horizon.csv")
+RECORD_FILES = (*RECORD_TABLES, "record.json")
 
 
 @dataclass(frozen=True, order=True)
@@ -180,10 +183,10 @@ class Grid:
 
     @cached_property
     def report_key(self) -> str:
-        """The tables, the studies as they are told, and everything that draws and tells them."""
+        """The tables, the studies as they are told, the recorded runs, and everything that draws and tells them."""
         drawn = [f"figures.{name}" for name in sorted(self.params.figures)]
         told = {name: as_tree(study) for name, study in self.params.studies.items()}
-        texts = [sha256_of_text(path) for path in sorted(_texts())]
+        texts = [[*path.parts[-2:], sha256_of_text(path)] for path in sorted(_texts())]
         code = catalogue.fingerprint("report.render", "figures.base", *drawn)
         return _key("report", self.tables_key, told, self.params.figures, code, texts)
 
@@ -300,6 +303,10 @@ class Grid:
         """Exists if and only if figures and report belong to these tables."""
         return FIGURES / f"report-{self.report_key}.json"
 
+    def record_folder(self, study: str) -> Path:
+        """Where a study is recorded at this scale."""
+        return RECORDS / f"{study}-{self.params.scale}"
+
     def data_files(self, dataset: str) -> list[str]:
         """Everything that ``prepare`` makes."""
         return _in(self.data_folder(dataset), DATA_FILES)
@@ -347,6 +354,7 @@ def _key(*parts: Any) -> str:
 
 
 def _texts() -> Iterator[Path]:
-    """The files besides Python that shape the report: its templates and the published tables."""
+    """The files besides Python that shape the report: its templates, the published tables and the recorded runs."""
     yield from (catalogue.PACKAGE / "report" / "templates").iterdir()
     yield from (catalogue.PACKAGE / "published").glob("*.yaml")
+    yield from (path for name in RECORD_FILES for path in RECORDS.glob(f"*/{name}"))
