@@ -178,6 +178,31 @@ def test_folders_that_cannot_be_written(folder: Path, examined: Examined, monkey
     assert [line.split(":")[0] for line in told["problem"]] == ["data/", "logs/", "reports/"]
 
 
+def test_a_wish_to_compile_without_a_compiler(
+    folder: Path, examined: Examined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by the doctor, and by training in one line before it begins; no programs are here, as in a slim container."""
+    from framecast.training.compilation import refuse_without_compiler
+
+    for name in ("CC", "CXX"):
+        monkeypatch.delenv(name, raising=False)
+    assert not any(line.startswith("compile") for lines in examined().values() for line in lines)
+    text = Path("params.yaml").read_text(encoding="utf-8").replace("log_every: 2", "log_every: 2, compile: default")
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    (line,) = examined()["problem"]
+    assert line.startswith("compile of seq2seq_lstm, seq2seq_convlstm: found no compiler, wanted g")
+    for device, variable in (("cpu", "CXX"), ("cuda", "CC")):
+        refuse_without_compiler("a", "off", device)
+        with pytest.raises(UserError, match=rf"params\.yaml: compile: default for a: found no compiler.*{variable}"):
+            refuse_without_compiler("a", "default", device)
+        monkeypatch.setenv(variable, "no-such-compiler -O2")
+        with pytest.raises(UserError, match=f"found {variable}='no-such-compiler -O2', which is no program here"):
+            refuse_without_compiler("a", "default", device)
+        monkeypatch.setenv(variable, "sh")
+        refuse_without_compiler("a", "default", device)
+    assert examined()["problem"] == []
+
+
 # --- leftovers --------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ CHECKS: tuple[Check, ...] = (
     environment.python,
     environment.torch,
     environment.programs,
+    environment.compiler,
     study.study,
     study.raw_data,
     study.mirror,
