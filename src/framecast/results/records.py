@@ -190,5 +190,5 @@ def _cells(folder: Path, facts: Facts, scores: pd.DataFrame) -> Iterator[Recorde
         parameters = {"dataset": dataset.parameters, "model": {**model.arguments, "depth": made["depth"]}}
         told = dataset.model_dump(include={"modes", "mode", "primary_metric", "frames", "origin"})
         score = {**made, **told, "replication": model.replication, "parameters": parameters}
-        cell = Cell(**{name: made[name] for name in (*IDENTITY, "seed")})
-        yield RecordedCell(cell.name, **vars(cell), run_folder=None, score_folder=folder, facts=score)
+        identity = {name: made[name] for name in (*IDENTITY, "seed")}
+        yield RecordedCell(Cell(**identity).name, **identity, run_folder=None, score_folder=folder, facts=score)
