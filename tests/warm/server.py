@@ -37,7 +37,11 @@ dvc.repo.pull dvc.repo.metrics.diff dvc.stage.run dvc.scm dvc.dependency.param d
 """.split()
 
 #: Only the start of an interpreter or the loading of a library heeds these: who sets them needs the real program.
-STARTUP = ("PYTHON", "OMP_", "MKL_", "OPENBLAS_", "LD_", "MALLOC_", "LANG", "LC_")
+STARTUP = ("PYTHON", "OMP_", "MKL_", "LD_", "MALLOC_", "LANG", "LC_")
+THREADS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+)  #: except these, which Snakemake tells its jobs: torch can be told later
 OURS = ("framecast", "snakemake_executor_plugin_slurm_patient")
 PROGRAMS = {
     "framecast": "framecast.cli:main",
@@ -50,7 +54,9 @@ def preload() -> None:
     """Import what the programs share; complains where that started a thread or brought in a source tree."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # no threads before a fork
     path = sys.path[:]
-    sys.path[:] = [entry for entry in path if "site-packages" in entry or entry.startswith((sys.base_prefix, sys.prefix))]
+    sys.path[:] = [
+        entry for entry in path if "site-packages" in entry or entry.startswith((sys.base_prefix, sys.prefix))
+    ]
     for name in PRELOADED:
         with contextlib.suppress(ModuleNotFoundError):
             importlib.import_module(name)
@@ -71,8 +77,7 @@ class Refused(Exception):
 def startup(environment: dict[str, str]) -> dict[str, str]:
     """What decided how this interpreter started."""
     told = {name: value for name, value in environment.items() if name.startswith(STARTUP)}
-    told.pop("PYTHONPATH", None)
-    return told
+    return {name: value for name, value in told.items() if name not in ("PYTHONPATH", *THREADS)}
 
 
 class Server:
@@ -202,6 +207,8 @@ def become(asked: dict[str, Any], streams: list[int]) -> object:
     sys.path[:0] = [str(program.parent), *added]
     importlib.invalidate_caches()
     sys.modules["numpy.random"].seed()  # a fresh process has a fresh one
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        sys.modules["torch"].set_num_threads(int(threads))
     if any((Path(entry) / "sitecustomize.py").exists() for entry in added):
         sys.modules.pop("sitecustomize", None)
         importlib.import_module("sitecustomize")
