@@ -21,12 +21,8 @@ HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
 PROGRAMS = ("framecast", "snakemake", "dvc")
 VARIABLE = "WARM_PROCESSES"  #: names the folder of this test session to its workers
-PROGRAM = """#!{python} -ISE
-import sys
-sys.path.insert(0, {here!r})
-import client
-client.main({address!r})
-"""
+#: Its own command line names no program, lest that program takes what stands for it for another of its kind.
+PROGRAM = "#!/usr/bin/env -S {0}/bin/python -ISE {0}/client.py {0}/socket\n"
 
 
 def offer() -> None:
@@ -54,6 +50,7 @@ def programs() -> Path:
 
 def _imitate_the_environment(folder: Path) -> None:
     """A virtual environment that is this one with other programs: what asks for its own Python stays in it."""
+    (folder / "client.py").symlink_to(HERE / "client.py")
     (folder / "lib").symlink_to(Path(sys.prefix) / "lib")
     (folder / "pyvenv.cfg").write_text(f"home = {Path(sys._base_executable).resolve().parent}\n")
     bins = folder / "bin"
@@ -64,8 +61,7 @@ def _imitate_the_environment(folder: Path) -> None:
         elif program.name not in PROGRAMS:
             (bins / program.name).symlink_to(program)
     for name in PROGRAMS:
-        text = PROGRAM.format(python=Path(sys.executable).resolve(), here=str(HERE), address=str(folder / "socket"))
-        (bins / name).write_text(text)
+        (bins / name).write_text(PROGRAM.format(folder))
         (bins / name).chmod(0o755)
 
 

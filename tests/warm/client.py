@@ -1,5 +1,7 @@
 """What stands where a program stands: asks the server for a child that is the program, and ends as that one ends.
 
+    python client.py SOCKET PROGRAM [ARGUMENT ...]
+
 Signals are passed on to the child; when this process is killed, so is the child.
 """
 
@@ -21,11 +23,11 @@ def number(server: socket) -> int:
     return unpack("!i", told)[0]
 
 
-def main(address: str) -> None:
-    """Run ``sys.argv`` in a child of the server at this address."""
+def main(address: str, *command: str) -> None:
+    """Run a command in a child of the server at this address."""
     umask = os.umask(0)
     os.umask(umask)
-    asked = {"argv": sys.argv, "cwd": os.getcwd(), "environment": dict(os.environ), "umask": umask}
+    asked = {"argv": command, "cwd": os.getcwd(), "environment": dict(os.environ), "umask": umask}
     message = dumps(asked).encode()
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     with socket(AF_UNIX) as server:
@@ -42,3 +44,7 @@ def main(address: str) -> None:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(code)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -25,23 +25,26 @@ from pathlib import Path
 from typing import Any
 
 #: What the programs import, third parties' only. What is forgotten here costs time and nothing else.
-PRELOADED = """
-torch torch.nn.utils.stateless safetensors.torch safetensors.numpy numpy.random pandas pandas.io.formats.style
-pydantic yaml jinja2 jaxtyping typer.main typer._adapters typer._click.decorators rich.console rich.table rich.live psutil pooch requests
-matplotlib.pyplot matplotlib.backends.backend_agg matplotlib.backends.backend_svg mpl_toolkits
-skimage.metrics sklearn.datasets scipy.stats scipy.ndimage PIL.Image PIL.PngImagePlugin PIL.GifImagePlugin
-snakemake.cli snakemake.api snakemake.workflow snakemake.linting snakemake.profiles snakemake.assets
-snakemake.report.html_reporter snakemake_executor_plugin_slurm argparse_dataclass yte docutils.core docutils.writers
-dvc.cli dvc.cli.parser dvc._debug dvc.repo dvc.repo.reproduce dvc.repo.status dvc.repo.checkout dvc.repo.commit dvc.repo.push
-dvc.repo.pull dvc.repo.metrics.diff dvc.stage.run dvc.scm dvc.dependency.param dvc.output dvc.cachemgr
-""".split()
+# fmt: off
+PRELOADED = (
+    "torch", "torch.nn.utils.stateless", "safetensors.torch", "safetensors.numpy", "numpy.random", "pandas",
+    "pandas.io.formats.style", "pydantic", "yaml", "jinja2", "jaxtyping", "typer.main", "typer._adapters",
+    "typer._click.decorators", "rich.console", "rich.table", "rich.live", "psutil", "pooch", "requests",
+    "matplotlib.pyplot", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "mpl_toolkits",
+    "skimage.metrics", "sklearn.datasets", "scipy.stats", "scipy.ndimage", "PIL.Image", "PIL.PngImagePlugin",
+    "PIL.GifImagePlugin", "snakemake.cli", "snakemake.api", "snakemake.workflow", "snakemake.linting",
+    "snakemake.profiles", "snakemake.assets", "snakemake.report.html_reporter", "snakemake_executor_plugin_slurm",
+    "argparse_dataclass", "yte", "docutils.core", "docutils.writers", "dvc.cli", "dvc.cli.parser", "dvc._debug",
+    "dvc.repo", "dvc.repo.reproduce", "dvc.repo.status", "dvc.repo.checkout", "dvc.repo.commit", "dvc.repo.push",
+    "dvc.repo.pull", "dvc.repo.metrics.diff", "dvc.stage.run", "dvc.scm", "dvc.dependency.param", "dvc.output",
+    "dvc.cachemgr",
+)
+# fmt: on
 
 #: Only the start of an interpreter or the loading of a library heeds these: who sets them needs the real program.
 STARTUP = ("PYTHON", "OMP_", "MKL_", "LD_", "MALLOC_", "LANG", "LC_")
-THREADS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-)  #: except these, which Snakemake tells its jobs: torch can be told later
+#: Except these, which Snakemake tells its jobs: torch can be told later.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 OURS = ("framecast", "snakemake_executor_plugin_slurm_patient")
 PROGRAMS = {
     "framecast": "framecast.cli:main",
