@@ -60,7 +60,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-STUCK_SECONDS = 600  #: what takes longer hangs. No claim about speed: machines differ by a factor of five
+STUCK_SECONDS = (
+    3600  #: what takes longer hangs. No claim about speed: machines differ by a factor of five, and are shared
+)
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = STUCK_SECONDS) -> None:
