@@ -317,7 +317,7 @@ def test_the_command_fails_in_one_line_even_where_nothing_is_right(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"\x00\xff[[[: \n- }")
     (tmp_path / "data").write_text("not a folder")
-    done = framecast("doctor", check=False, FRAMECAST_MIRROR="/no/such/folder")
+    done = framecast("doctor", check=False, cold=True, FRAMECAST_MIRROR="/no/such/folder")
     assert done.returncode == 1
     assert re.fullmatch(r"framecast: doctor: found \d+ problems; .*", one_line(done))
     assert all(re.match(r"(ok      |warning |problem ) ", line) for line in done.stdout.splitlines()), done.stdout

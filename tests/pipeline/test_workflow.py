@@ -1,8 +1,5 @@
 """The rules and the DVC stages: in form, in step with each other, and plain about what is wrong."""
 
-import os
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +8,11 @@ import yaml
 
 from framecast.study import reading
 from framecast.study.grid import Grid
-from tests.conftest import BIN, ROOT, run
+from tests.conftest import ROOT, run, until
 from tests.pipeline.conftest import CONVLSTM, Clone
+from tests.pipeline.test_resume import Gate, Start, gate, start
+
+__all__ = ["gate", "start"]  # fixtures
 
 GRID = Grid(reading.load(ROOT / "tests" / "params.yaml"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -123,19 +123,17 @@ def test_an_override_that_the_jobs_would_not_see_is_refused(pulled: Clone) -> No
 
 
 @pytest.mark.slow
-def test_a_second_start_of_either_engine_is_told_so_and_the_first_goes_on(pulled: Clone) -> None:
+def test_a_second_start_of_either_engine_is_told_so_and_the_first_goes_on(
+    pulled: Clone, gate: Gate, start: Start
+) -> None:
     pulled.edit("params.yaml", ("hidden_channels: 4", "hidden_channels: 2"))
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **pulled.environment}
-    first = subprocess.Popen(
-        [BIN / "snakemake"], cwd=pulled.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    logs = pulled.folder / "logs" / "train" / Path(CONVLSTM)
-    while first.poll() is None and not list(logs.glob("*.log")):
-        time.sleep(0.05)
+    gate.close(CONVLSTM)
+    first = start(pulled, "snakemake")
+    until(lambda: gate.holds(CONVLSTM), "a cell in training")
     second = pulled("snakemake", check=False)
     third = pulled("dvc", "repro", check=False)
-    said, _ = first.communicate()
-    assert first.returncode == 0, said.decode()
+    gate.open()
+    first.ends_well()
     assert second.returncode == 1
     assert "framecast: this grid is already being run here, by process" in second.stderr
     assert "Traceback" not in second.stderr
