@@ -29,9 +29,8 @@ rule all:
 onstart:
     # Snakemake starts at most 100 jobs a second, which no grid of ours comes near. To keep to it, every turn of its loop
     # starts a timer whose end is another turn, so each finished job leaves a chain that never ends: of two cores, a run
-    # of 200 jobs spent a tenth on them, and the share grows with every job. In a job there is but one to come.
-    if workflow.is_main_process:
-        workflow.scheduler.job_rate_limiter = None
+    # of 200 jobs spent a tenth on them, and the share grows with every job. (A job's own Snakemake has but one to come.)
+    workflow.scheduler.job_rate_limiter = None
     driver.started(sys.argv)
 
 

@@ -1,6 +1,7 @@
 """The Alpha Vantage client against a local server: rate, errors, resume, and a key that shows up nowhere."""
 
 import hashlib
+import json
 import os
 import subprocess
 import threading
@@ -160,7 +161,29 @@ def test_the_days_allowance_ends_the_run_and_the_next_one_goes_on(client, server
     assert [query["symbol"] for query in server.queries] == ["AAA", "BBB", "CCC"]
 
 
+def told(key: str, message: str) -> Answer:
+    """An answer as the service gives it when it has something to say: status 200, and JSON of one key."""
+    return 200, json.dumps({key: message}).encode()
+
+
+def test_no_second_holds_more_requests_than_allowed(client, clock: Clock, said: list[str]) -> None:
+    service = client(per_second=2, per_minute=0, per_day=0)
+    times = []
+    for _ in range(7):
+        service.prices(PriceFile("AAA"))
+        times.append(clock.now)
+        clock.now += 0.25
+    assert all(later - earlier >= 1 for earlier, later in zip(times, times[2:], strict=False))
+    assert clock.slept == [0.5] * 3
+    assert said == []
+
+
+BOTH = "Slow down: the free plan answers one request per second, and 25 requests per day."
 PASSING: dict[str, tuple[Answer, float]] = {
+    "one a second": (told("Information", BOTH), 1),
+    "a few a second": (told("Information", "At most 3 calls/sec, please."), 1),
+    "a few a minute": (told("Information", "Your plan has 75 requests every minute; more can be had."), 60),
+    "a note without a number": (told("Note", "That was too fast."), 60),
     "server error": ((503, b"busy"), 1),
     "too many requests": ((429, b""), 60),
     "rate note": ((200, b'{"Note": "Our standard API call frequency is 5 calls per minute."}'), 60),
@@ -187,15 +210,50 @@ def test_a_fault_that_stays_ends_after_bounded_backoff(client, server: Server, c
     assert list(tmp_path.iterdir()) == []
 
 
+DAYS = {
+    "quoting the key": told("Information", f"With your key {KEY} go 25 requests per day."),
+    "as a note": told("Note", "500 calls a day are the limit."),
+    "with an offer": told("Information", "The daily limit is 25 requests/day; premium plans have none."),
+}
+
+
+@pytest.mark.parametrize("wording", DAYS)
+def test_the_services_word_for_a_day_that_is_used_ends_the_run_and_the_next_one_goes_on(
+    client, server: Server, clock: Clock, tmp_path: Path, wording: str
+) -> None:
+    wanted = [PriceFile(ticker) for ticker in ("AAA", "BBB", "CCC")]
+    server.answers = lambda number, _: DAYS[wording] if number == 2 else (200, DAILY)
+    with pytest.raises(
+        NotFinished, match=r"what came is kept: run `framecast fetch stocks_daily` again tomorrow"
+    ) as used:
+        client().download(tmp_path, wanted)
+    assert KEY not in str(used.value)
+    assert "\n" not in str(used.value)
+    assert clock.slept == [1]  # between the two requests, and none in vain
+    assert list(read_sums(tmp_path / "SHA256SUMS")) == ["daily_AAA.csv"]
+    client().download(tmp_path, wanted)
+    assert list(read_sums(tmp_path / "SHA256SUMS")) == ["daily_AAA.csv", "daily_BBB.csv", "daily_CCC.csv"]
+
+
+@pytest.mark.parametrize(
+    ("limited", "pauses"),
+    [((429, b""), [60] * 4), (told("Information", BOTH), [1, 2, 4, 8])],
+)
+def test_a_limit_that_stays_ends_the_run_as_unfinished(
+    client, server: Server, clock: Clock, tmp_path: Path, limited: Answer, pauses: list[float]
+) -> None:
+    server.answers = lambda number, _: limited if number > 1 else (200, DAILY)
+    with pytest.raises(NotFinished, match=r"5 attempts failed.*run `framecast fetch stocks` again later"):
+        client(per_second=0, per_minute=0).download(tmp_path, [PriceFile("AAA"), PriceFile("AAA", "2021-03")])
+    assert clock.slept == pauses
+    assert list(read_sums(tmp_path / "SHA256SUMS")) == ["daily_AAA.csv"]
+
+
 FINAL: dict[str, tuple[Answer, str]] = {
-    "daily limit": (
-        (
-            200,
-            f'{{"Information": "We have detected your API key as {KEY}: 25 requests per day."}}'.encode(),
-        ),
-        "25 requests per day",
+    "premium": (
+        told("Information", "This is a premium endpoint. Others have 25 calls a day."),
+        "premium endpoint",
     ),
-    "premium": ((200, b'{"Information": "This is a premium endpoint."}'), "premium endpoint"),
     "invalid call": ((200, b'{"Error Message": "Invalid API call for TIME_SERIES_DAILY."}'), "Invalid API call"),
     "forbidden": ((403, b""), "status 403"),
     "a page": ((200, b"<html>maintenance</html>\n"), "found '<html>maintenance</html>'"),
@@ -222,13 +280,13 @@ def test_a_month_that_was_not_asked_for_is_refused(client, tmp_path: Path) -> No
         client().download(tmp_path, [PriceFile("AAA", "2020-11")])
 
 
-@pytest.mark.parametrize("fault", ["daily limit", "forbidden", "server error", "refused", "bad address"])
+@pytest.mark.parametrize("fault", ["quoting the key", "forbidden", "server error", "refused", "bad address"])
 def test_the_key_shows_up_nowhere(client, server: Server, tmp_path: Path, said: list[str], fault: str) -> None:
-    answer = {**PASSING, **FINAL}.get(fault, ((500, b""), ""))[0]
+    answer = DAYS.get(fault) or {**PASSING, **FINAL}.get(fault, ((500, b""), ""))[0]
     server.answers = lambda number, _: (200, DAILY) if number == 1 else answer
     address = {"refused": "http://127.0.0.1:9/query", "bad address": "nowhere/query"}.get(fault, server.address)
     client().download(tmp_path, [PriceFile("AAA")])
-    with pytest.raises(UserError) as refused:
+    with pytest.raises((UserError, NotFinished)) as refused:
         client(address=address, per_minute=0).download(tmp_path, [PriceFile("BBB")])
     chain: list[BaseException] = [refused.value]
     while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
@@ -287,6 +345,7 @@ def test_a_process_that_fetches_shows_the_key_to_nobody(server: Server, tmp_path
 
     server.answers = answer
     environment = {**os.environ, "ALPHA_VANTAGE_KEY": KEY, "FRAMECAST_ALPHA_VANTAGE_URL": server.address}
+    environment["FRAMECAST_ALPHA_VANTAGE_PER_SECOND"] = "0"
     environment.pop("FRAMECAST_MIRROR", None)
     command = [str(BIN / "framecast"), "fetch", "stocks_daily"]
     fetching = subprocess.Popen(
@@ -314,7 +373,8 @@ def test_the_environment_gives_key_address_and_rates(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("FRAMECAST_ALPHA_VANTAGE_URL", server.address)
     monkeypatch.setenv("FRAMECAST_ALPHA_VANTAGE_PER_MINUTE", "75")
     service = AlphaVantage.from_environment()
-    assert (service.address, service.per_minute, service.per_day) == (server.address, 75, 25)
+    assert (service.address, service.per_second, service.per_minute) == (server.address, 1, 75)
+    assert service.per_day == 25
     monkeypatch.setenv("FRAMECAST_ALPHA_VANTAGE_PER_DAY", "many")
     with pytest.raises(UserError, match="PER_DAY: expected a number of requests"):
         AlphaVantage.from_environment()
@@ -335,6 +395,7 @@ def test_fetch_stocks_with_the_services_real_answers(
     monkeypatch.delenv("FRAMECAST_MIRROR", raising=False)
     monkeypatch.setenv("ALPHA_VANTAGE_KEY", KEY)
     monkeypatch.setenv("FRAMECAST_ALPHA_VANTAGE_URL", server.address)
+    monkeypatch.setenv("FRAMECAST_ALPHA_VANTAGE_PER_SECOND", "0")
     fetch("stocks_daily", tmp_path, say=lambda _: None)
     for ticker in ("GOOGL", "META", "MSFT", "NVDA", "TSLA"):
         stored = tmp_path / "stocks" / f"daily_{ticker}.csv"

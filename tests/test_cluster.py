@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from snakemake_interface_common.exceptions import WorkflowError
 
 from framecast.cluster import journal, site
 from framecast.cluster.demand import demand
@@ -139,6 +141,39 @@ def test_a_wrong_site_is_one_line(study: Path, framecast: Run, variable: str, va
     assert told in one_line(framecast("plan", "--profile", "slurm", check=False, **{variable: value}))
 
 
+@pytest.mark.parametrize(
+    ("written", "minutes"),
+    [
+        ("90", 90),
+        ("90:59", 90),  # never more than the partition takes
+        ("36:00:00", 2160),
+        ("0:45:30", 45),
+        ("2-12", 3600),
+        ("2-12:30", 3630),
+        ("0-00:30:59", 30),
+    ],
+)
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_walltime_is_minutes_or_a_time_limit_as_sbatch_reads_it(
+    study: Path, monkeypatch: pytest.MonkeyPatch, written: str, minutes: int, place: str
+) -> None:
+    monkeypatch.setenv("FRAMECAST_SITE", "mine.yaml")
+    (study / "mine.yaml").write_text(f"walltime: {written}\n" if place == "file" else "{}\n")
+    if place == "environment":
+        monkeypatch.setenv("FRAMECAST_WALLTIME", written)
+    assert site.load().walltime == minutes
+
+
+@pytest.mark.parametrize("written", ["1:2:3:4", "10:75", "1-24", "infinite", "036", "1_440", "1-", "-1:00", "12h"])
+def test_another_walltime_is_refused_in_words(study: Path, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+    monkeypatch.setenv("FRAMECAST_SITE", "mine.yaml")
+    (study / "mine.yaml").write_text(f"walltime: {written}\n")
+    with pytest.raises(
+        UserError, match=rf'mine.yaml: walltime: found "{written}"; allowed: minutes \(90\), or as sbatch'
+    ):
+        site.load()
+
+
 def test_the_environment_lies_over_the_site_file(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "slurm", study / "slurm")
     assert site.load() == site.Site()  # the file says what the defaults are
@@ -149,6 +184,47 @@ def test_the_environment_lies_over_the_site_file(study: Path, monkeypatch: pytes
     (study / "mine.yaml").write_text("partitoin: a100\n")
     with pytest.raises(UserError, match=r"mine\.yaml: partitoin: found .partitoin. .did you mean partition"):
         site.load()
+
+
+def test_flags_with_a_key_of_their_own_are_taken_to_it(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Slurm plugin refuses them as flags, and takes them as resources."""
+    shutil.copytree(ROOT / "slurm", study / "slurm")
+    monkeypatch.setenv("FRAMECAST_EXTRA", "--mail-type=END --qos=overnight --account=optics --exclusive")
+    assert site.load() == site.Site(qos="overnight", account="optics", extra="--mail-type=END --exclusive")
+    site.refuse_flags(site.load())
+    monkeypatch.setenv("FRAMECAST_QOS", "overnight")
+    assert site.load().qos == "overnight"
+    monkeypatch.setenv("FRAMECAST_QOS", "short")
+    with pytest.raises(UserError, match=r"extra: found --qos=overnight, and qos: short; allowed: one of them"):
+        site.load()
+
+
+def test_every_flag_that_the_slurm_plugin_refuses_is_told_before_there_is_a_job(
+    study: Path, framecast: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snakemake_executor_plugin_slurm.validation import get_forbidden_slurm_options, validate_slurm_extra
+
+    flags = [flag for pattern in get_forbidden_slurm_options() for flag in re.findall(r"--[a-z-]+", pattern)]
+    assert {"--time", "--mem", "--gres", "--job-name", "--qos"} <= set(flags)
+    shutil.copytree(ROOT / "slurm", study / "slurm")
+    for flag in [*flags, "--reservation"]:
+        written = f"--hold --{flag.lstrip('-')}=a-Job" if flag == "--reservation" else f"--hold {flag}=7"
+        monkeypatch.setenv("FRAMECAST_EXTRA", written)
+        asked = site.load()
+        if flag in site.OWN_KEYS:
+            validate_slurm_extra(_asking(asked.extra))
+            continue
+        with pytest.raises(WorkflowError):
+            validate_slurm_extra(_asking(asked.extra))
+        with pytest.raises(UserError, match=rf"site\.yaml: extra: found {flag}=\S+, which the Slurm plugin refuses"):
+            site.refuse_flags(asked)
+    told = one_line(framecast("plan", "--profile", "slurm", check=False, FRAMECAST_EXTRA="--time=60"))
+    assert told.endswith("; say walltime instead")
+
+
+def _asking(extra: str) -> SimpleNamespace:
+    """A job as the plugin looks at it."""
+    return SimpleNamespace(resources=SimpleNamespace(slurm_extra=extra))
 
 
 # --- states, and a report with holes ----------------------------------------------------------------

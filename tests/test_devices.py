@@ -1,7 +1,10 @@
 """Each job its own GPU, on machines that have none: what is claimed are names."""
 
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,45 @@ def test_jobs_at_once_get_different_gpus_and_a_killed_one_gives_its_own_back() -
         for job in jobs:
             job.kill()
             job.communicate()
+
+
+@pytest.fixture
+def everybodys() -> Iterator[Path]:
+    """A folder like /tmp, into which pytest's own lets nobody else."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o1777)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be two people (root)")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_people_who_share_a_machine_share_its_gpus(
+    everybodys: Path, monkeypatch: pytest.MonkeyPatch, umask: int
+) -> None:
+    """What one holds the other does not get, and neither can take it away."""
+    monkeypatch.setattr(tempfile, "tempdir", str(everybodys))
+    monkeypatch.setattr(devices, "_held", [])
+    before = os.umask(umask)
+    try:
+        assert devices.claim(["0", "1"]) == 0
+        (folder,) = everybodys.iterdir()
+        assert folder.stat().st_mode & 0o7777 == 0o1777
+        os.seteuid(4242)
+        assert devices.claim(["0", "1"]) == 1
+        with pytest.raises(PermissionError):
+            (folder / "0.0").unlink()
+    finally:
+        os.seteuid(0)
+        os.umask(before)
+        for lock in devices._held:
+            lock.release()
+    folder.chmod(0o755)
+    os.seteuid(4242)
+    try:
+        with pytest.raises(UserError, match=f"{folder}: found one in which this user cannot make files"):
+            devices.claim(["0"])
+    finally:
+        os.seteuid(0)
 
 
 def test_a_gpu_that_is_not_there_is_never_replaced_by_the_cpu() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from framecast.errors import UserError
-from framecast.upkeep.doctor import COMMANDS, Partition, doctor
+from framecast.upkeep.doctor import doctor
+from framecast.upkeep.doctor.surroundings import COMMANDS, Partition
 from tests.conftest import ROOT, one_line
 
 #: what a controller may answer: PARTITION|AVAILABLE|LIMIT|MEMORY|CPUS|GRES
@@ -103,7 +104,7 @@ def test_another_version_than_the_locked_one_is_a_warning(folder: Path, examined
 
 
 def test_a_broken_installation_is_a_problem(folder: Path, examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("framecast.upkeep.doctor.PROGRAMS", {"dvc": "no_such_module"})
+    monkeypatch.setattr("framecast.upkeep.doctor.environment.PROGRAMS", {"dvc": "no_such_module"})
     (line,) = examined()["problem"]
     assert line.startswith("dvc: cannot be imported (ModuleNotFoundError: ")
 
@@ -164,7 +165,7 @@ def test_a_file_in_the_place_of_a_folder_and_little_space(
     folder: Path, examined: Examined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("data").touch()
-    monkeypatch.setattr("framecast.upkeep.doctor.FREE_GB", 1e9)
+    monkeypatch.setattr("framecast.upkeep.doctor.disk.FREE_GB", 1e9)
     told = examined()
     assert [line.split(":")[0] for line in told["problem"]] == ["data/"]
     assert any(line.startswith("disk: ") for line in told["warning"])
@@ -236,8 +237,8 @@ def test_time_limits_are_read_as_slurm_writes_them(limit: str, minutes: int | No
 def test_a_controller_that_does_not_answer_is_asked_once(
     sinfo: str, said: str, folder: Path, examined: Examined, slurm: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("framecast.upkeep.doctor.PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr("framecast.upkeep.doctor.CONFIGURATION", folder / "slurm.conf")
+    monkeypatch.setattr("framecast.upkeep.doctor.surroundings.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("framecast.upkeep.doctor.cluster.CONFIGURATION", folder / "slurm.conf")
     slurm(f"echo >> asked\n{sinfo}")
     site("partition: gpu")
     (line,) = [line for line in examined()["warning"] if line.startswith("Slurm controller: ")]
@@ -265,6 +266,8 @@ def test_commands_that_are_missing(folder: Path, examined: Examined, slurm: Inst
         ("partition: gpu\nwalltime: 600", "warning", "set walltime: 240"),
         ("partition: gpu\ncpus: 99", "problem", "cpus: 99, and nodes of partition gpu have 16"),
         ("partition: 'gpu; rm -rf /'", "problem", "partition"),
+        ("partition: gpu\nextra: --hold --gres=gpu:2", "problem", "found --gres=gpu:2, which the Slurm plugin refuses"),
+        ("partition: gpu\nextra: --hold --qos=overnight", "ok", "valid: partition gpu"),
     ],
 )
 def test_the_site_file_against_the_cluster(

@@ -14,9 +14,11 @@ from torch import nn
 from framecast.data.fetching import fetch as fetching
 from framecast.data.fetching.fetch import SOURCES, RemoteFile, Source, ensure, fetch
 from framecast.data.formats.sha256sums import read_sums, write_sums
+from framecast.data.moving_mnist import bundled_digits
 from framecast.errors import UserError
 from framecast.losses.features import vgg16_weights
 from framecast.losses.features.torch_archive import read_tensors
+from framecast.study import catalogue
 from framecast.study.params import Entry
 from tests.conftest import serving
 
@@ -240,6 +242,33 @@ def test_ensure_copies_from_the_mirror_only(published, tmp_path: Path, monkeypat
     (mirror / "stocks" / "daily_XYZ.csv").write_text("edited\n")
     with pytest.raises(UserError, match="mend the folder named in FRAMECAST_MIRROR"):
         fetch("stocks_daily", tmp_path / "other", say=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        ({"kind": "moving_mnist", "source": "bundled"}, ()),
+        ({"kind": "moving_mnist"}, ("mnist",)),
+        ({"kind": "moving_mnist", "test_file": "mnist_test_seq"}, ("mnist", "moving_mnist")),
+        ({"kind": "moving_mnist", "protocol": "kartal", "test": 9, "train": 9}, ("moving_mnist",)),
+        ({"kind": "stocks", "source": "bundled"}, ()),
+        ({"kind": "stocks"}, ("stocks",)),
+        ({"kind": "stocks", "interval": "daily"}, ("stocks_daily",)),
+        ({"kind": "generated_sins"}, ()),
+    ],
+)
+def test_a_dataset_needs_the_files_that_it_opens_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, object], needed: tuple[str, ...]
+) -> None:
+    """By what it says, and by what it asks for when it is prepared without any."""
+    kind, stated = str(arguments["kind"]), {name: value for name, value in arguments.items() if name != "kind"}
+    defaults = {name: value for name, (_, value) in catalogue.keyword_arguments(f"data.{kind}").items()}
+    assert catalogue.raw_sources(kind, defaults | stated) == needed
+    dataset = catalogue.load("data", kind)(**stated)
+    for name in needed:
+        with pytest.raises(UserError, match=rf"run `framecast fetch {name}`"):
+            dataset.prepare(tmp_path)
+        monkeypatch.setattr("framecast.data.moving_mnist.official_digits", lambda _: bundled_digits())
 
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="needs the real MNIST files, absent here")

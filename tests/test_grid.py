@@ -59,7 +59,11 @@ CHANGES: dict[str, tuple[str, str, set[str]]] = {
     "a seed": ("seeds: [1, 2]", "seeds: [1]", TRAINED),
     "a depth": ("depths: [1, 2]", "depths: [1]", OF_LSTM),
     "a model": ("hidden_size: 8", "hidden_size: 9", OF_LSTM),
-    "a mark as replication": ("hidden_size: 8", "hidden_size: 8, replication: true", {f"probe {LSTM}"}),
+    "a mark as replication": (
+        "hidden_size: 8",
+        "hidden_size: 8, replication: true",
+        {f"probe {LSTM}", f"score {LSTM}"},
+    ),
     "a recipe": ("training: {batch_size: 16}", "training: {batch_size: 8}", LSTM_ONLY),
     "a recipe that others override": ("epochs: 2, batch_size: 4", "epochs: 2, batch_size: 2", CONVLSTM_ONLY),
     "the training of all": ("epochs: 2", "epochs: 3", TRAINED),
@@ -154,7 +158,7 @@ CODE: dict[str, tuple[str, str, str, set[str]]] = {
     "a loss that no study uses": ("losses/l1.py", "(forecast, target)\n", "(target, forecast)\n", set()),
     "the seeding of a cell": ("training/cell.py", "seed_weights(seed)", "seed_weights(seed + 1)", TRAINED),
     "the loop": ("training/loop.py", "self.model.train()", "self.model.train(True)", TRAINED),
-    "the heartbeat": ("cluster/lease.py", "HEARTBEAT_SECONDS = 20", "HEARTBEAT_SECONDS = 30", set()),
+    "the heartbeat": ("artifacts/locks.py", "HEARTBEAT_SECONDS = 20", "HEARTBEAT_SECONDS = 30", set()),
     "the command line": ("cli.py", "def _leave(", "def _left() -> None: ...\n\n\ndef _leave(", set()),
     "a generator": ("data/generated_sins.py", "alpha * tau + beta", "beta + alpha * tau", SINS),
     "a dataset that no study uses": ("data/stocks.py", "FRAMES =", "MORE = 1\nFRAMES =", set()),
@@ -177,6 +181,16 @@ def test_a_change_of_code_moves_the_keys_it_touches_and_no_other(unchanged: Keys
     path.write_text(text.replace(old, new, 1))
     forget()
     assert moved(unchanged, keys(grid_of())) == with_what_follows(expected)
+
+
+def test_line_ends_move_no_key(unchanged: Keys, source: Path) -> None:
+    """Git may write a checkout's, and editors those of whatever they touch."""
+    texts = [path for path in source.rglob("*") if path.suffix in (".py", ".yaml", ".css", ".js", ".j2")]
+    assert {"coleman.yaml", "report.css", "report.html.j2", "grid.py"} <= {path.name for path in texts}
+    for path in texts:
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    forget()
+    assert keys(grid_of()) == unchanged
 
 
 def test_what_a_module_imports_counts_wherever_and_however_it_is_imported(source: Path) -> None:
@@ -208,9 +222,11 @@ def test_prices_of_the_user_s_own_enter_the_key(study: Path) -> None:
     found = [grid_of(text).data_key("stocks")]
     index = study / grid.RAW / "stocks" / "SHA256SUMS"
     index.parent.mkdir(parents=True)
-    for content in ("one", "two"):
+    for content in ("one\n", "two\n"):
         index.write_text(content)
         found.append(grid_of(text).data_key("stocks"))
+        index.write_bytes(index.read_bytes().replace(b"\n", b"\r\n"))
+        assert grid_of(text).data_key("stocks") == found[-1]
     assert len(set(found)) == 3
     bundled = text.replace("{kind: stocks}", "{kind: stocks, source: bundled}")
     assert grid_of(bundled).data_key("stocks") == grid_of(bundled).data_key("stocks")

@@ -9,7 +9,7 @@ import pytest
 from framecast.figures.shared import choice, components, leak
 from framecast.report import components as impact
 from framecast.report import leak as told
-from framecast.report import tables
+from framecast.report import numbers
 from framecast.results import System
 from tests import results_fixture
 from tests.results_fixture import NEXT
@@ -214,7 +214,7 @@ def test_panels_hold_every_system_and_never_more_than_there_are_colours(results)
 
 
 def test_scores_of_a_mode_that_nobody_scored_are_a_hole(results):
-    assert tables.score(results, "moving_mnist", System("zeros"), "mse_pix01", mode=TEACHER) is None
+    assert numbers.score(results, "moving_mnist", System("zeros"), "mse_pix01", mode=TEACHER) is None
 
 
 def test_a_manifest_without_a_leak_says_nothing_of_one(results):

@@ -10,6 +10,7 @@ from framecast.errors import UserError
 from framecast.evaluation.score import create, score
 from framecast.metrics.base import Pair
 from framecast.metrics.kernels.errors import decibels
+from framecast.metrics.kernels.windows import GAUSSIAN, UNIFORM
 from framecast.metrics.srvp import MsePix255U8, SsimSrvp
 from framecast.study import catalogue
 
@@ -192,6 +193,28 @@ def test_ssim_srvp_names_the_folder_that_is_full(monkeypatch: pytest.MonkeyPatch
 def test_frames_smaller_than_the_window_are_refused():
     with pytest.raises(UserError, match=r"ssim_gauss needs frames of at least 11×11 pixels, this data set has 8×16"):
         create("ssim_gauss", 3, (1, 8, 16))
+
+
+@pytest.mark.parametrize("metric", catalogue.metrics())
+def test_what_is_said_of_a_metrics_window_is_so(metric: str):
+    """The check of ``params.yaml`` reads it from the source: a number at frames of that size, a refusal below."""
+    side = catalogue.smallest_frame(metric)
+    pair = torch.rand(2, 8, HORIZON, 1, side, side + 3, generator=torch.Generator().manual_seed(5))
+    assert scored(metric, *pair).isfinite().all()
+    for shape in ((1, side - 1, side), (1, side, side - 1)) if side > 1 else ():
+        with pytest.raises(UserError, match=rf"{metric} needs frames of at least {side}×{side} pixels"):
+            create(metric, HORIZON, shape)
+    window = {7: UNIFORM, 11: GAUSSIAN}.get(side)
+    assert side == (len(window.weights) if window else 1)
+
+
+@pytest.mark.parametrize(
+    "kind", [name for name in catalogue.names("data") if catalogue.frames("data", name) == "video"]
+)
+def test_what_is_said_of_a_videos_frames_is_so(kind: str):
+    arguments = {name: default for name, (_, default) in catalogue.keyword_arguments(f"data.{kind}").items()}
+    shape = catalogue.load("data", kind)(**arguments).frame_shape
+    assert catalogue.side(kind, arguments)[0] == min(shape[1:])
 
 
 def test_accumulators_do_not_grow_with_the_test_set(videos: tuple[Tensor, Tensor]):

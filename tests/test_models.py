@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from framecast.evaluation.causality import first_leak
 from framecast.models.base import Baseline, Forecaster
@@ -49,6 +50,15 @@ def test_every_parameter_receives_a_gradient_and_depth_counts_layers(name: str) 
     still = [key for key, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert not still
     assert count(model) > count(build(name, depth=1))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_it_can_be_built_and_run_without_numbers(name: str) -> None:
+    """What a cell will ask of a cluster is counted so: nothing on the way may depend on a value."""
+    with FakeTensorMode():
+        forecast = build(name)(torch.empty(2, 4, *frame_shape(name)), 6, torch.empty(2, 6, *frame_shape(name)))
+        forecast.square().mean().backward()
+    assert forecast.shape == (2, 6, *frame_shape(name))
 
 
 @pytest.mark.parametrize(("depth", "parameters"), [(1, 116_033), (2, 182_081), (3, 248_129)])

@@ -155,9 +155,9 @@ LINES = {
     "text for a number": (GOOD.replace("1.0e-3", "'1e-3'"), 'training.learning_rate: found "1e-3"; allowed: a number'),
     "yes for a number": (GOOD.replace("1.0e-3", "yes"), "training.learning_rate: found true; allowed: a number"),
     "no for a name": (GOOD.replace("losses: {mse:", "losses: {no:"), "losses: found the key false, a YAML bool"),
-    "a date": (GOOD.replace("[1, 2]", "2022-04-01", 1), "seeds: found a YAML date (2022-04-01)"),
+    "a date": (GOOD.replace("[1, 2]", "2022-04-01", 1), 'seeds: found "2022-04-01"; allowed: a list'),
     "itself": (GOOD + "more: &here {more: *here}\n", "found an anchor that holds itself"),
-    "an object": (GOOD + "more: !!python/object:os.system x\n", "could not determine a constructor"),
+    "an object": (GOOD + "more: !!python/object:os.system x\n", "found the type python/object:os.system"),
     "a binary": ("\x00", "not readable: unacceptable character"),
     "spaces in a name": (GOOD.replace("mse: {mse", "mean error: {mse"), 'losses.mean error: found "mean error"'),
     "a line in a name": (
@@ -287,6 +287,37 @@ LINES = {
     ),
     "one beta": (GOOD.replace("[0.9, 0.98]", "[0.9]"), "training.betas.1: found nothing"),
     "three betas": (GOOD.replace("[0.9, 0.98]", "[0.9, 0.98, 1]"), "training.betas: found a list; allowed: at most 2"),
+    "frames smaller than a metric's window": (
+        GOOD.replace("[mse_pix01,", "[ssim_gauss, mse_pix01,").replace("frame_size: 16", "frame_size: 10"),
+        "datasets.moving_mnist.frame_size: found 10 with metric ssim_gauss, whose window takes 11×11 pixels; allowed: "
+        "11 or more, or evaluation.metrics without metric ssim_gauss",
+    ),
+    "frames smaller than the window of a metric over samples": (
+        GOOD.replace("[mse_pix01,", "[ssim_srvp, mse_pix01,").replace("16, digit_size: 8", "6, digit_size: 4"),
+        "datasets.moving_mnist.frame_size: found 6 with metric ssim_srvp, whose window takes 7×7 pixels; allowed: 7 or",
+    ),
+    "frames that another scale makes smaller than a window": (
+        GOOD.replace("[mse_pix01,", "[ssim_f1, mse_pix01,").replace(
+            "{tiny: {}}", "{tiny: {}, small: {datasets: {moving_mnist: {frame_size: 6, digit_size: 4}}}}"
+        ),
+        "scales.small.datasets.moving_mnist.frame_size: found 6 with metric ssim_f1",
+    ),
+    "a metric whose window another scale's frames are too small for": (
+        GOOD.replace("frame_size: 16", "frame_size: 9").replace(
+            "{tiny: {}}", "{tiny: {}, large: {evaluation: {metrics: [mse_pix01, ssim_gauss]}}}"
+        ),
+        "scales.large.datasets.moving_mnist.frame_size: found 9 with metric ssim_gauss",
+    ),
+    "frames smaller than the window of a loss": (
+        GOOD.replace("frame_size: 16", "frame_size: 10")
+        .replace("{mse: 1.0}", "{mse: 1.0, ssim: 0.1}", 1)
+        .replace(
+            "[generated_sins], models: [seq2seq_lstm], depths: [1, 2]", "[moving_mnist], models: [other], depths: [1]"
+        )
+        .replace("models:\n", "models:\n  other: {kind: seq2seq_convlstm}\n", 1),
+        "datasets.moving_mnist.frame_size: found 10 with loss mse (term ssim), whose window takes 11×11 pixels; "
+        "allowed: 11 or more, or studies.sequence_depth without loss mse (term ssim)",
+    ),
     "an empty section": (GOOD.replace("{tiny: {}}", ""), "scales: found nothing; allowed: a mapping"),
     "a seed too large": (GOOD.replace("[1, 2]", f"[{10**30}]", 1), "seeds.0: found 1000000000000000000000000000000;"),
 }

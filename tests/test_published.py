@@ -1,9 +1,13 @@
 """What we quote, and what we let ourselves say about it."""
 
+import dataclasses
+
 import pytest
+from framecast.params import as_tree, read_yaml, resolve
 
 from framecast import published
 from framecast.errors import UserError
+from tests.conftest import ROOT
 
 
 def value(table: str, dataset: str, depth: int) -> published.Value:
@@ -74,16 +78,18 @@ def test_verdict_knows_which_way_is_better():
         ({"loss": "bce"}, ("another loss",)),
         ({"model": {"handover": "as_described"}}, ("another network",)),
         ({"data": {"variant": "srivastava"}}, ("another protocol",)),
+        ({"training": {"epochs": 11}}, ("another recipe",)),
     ],
 )
 def test_a_number_made_otherwise_is_not_compared_even_when_equal(facts, reasons):
-    table = published.load_all()[0].tables[1]
+    table = dataclasses.replace(published.load_all()[0].tables[1], recipe={"epochs": 10})
     lengths = {"free-running": {"context": 10, "horizon": 10}}
     made = {"scale": "paper", "source": "official", "modes": lengths, "causal": "causal", "loss": "mse"}
     score = {**made, **facts}
     model = {"layer_semantics": "as_coded", "handover": "as_coded", "head_kernel": "1x3x3", **facts.get("model", {})}
     score["dataset"] = "moving_mnist"
     score["parameters"] = {"model": model, "dataset": {"arguments": {"variant": "svg", **facts.get("data", {})}}}
+    score["parameters"]["training"] = {"epochs": 10, "batch_size": 4, **facts.get("training", {})}
     assert published.obstacles(table, score) == reasons
     found = published.verdict(1e-2, 0.0, 1e-2, reasons=reasons)
     assert found == published.Verdict("not comparable" if reasons else "reproduced", reasons)
@@ -140,3 +146,35 @@ def test_the_published_scores_of_the_next_frame_system():
     assert values["reshalfahsi", "psnr_frame", "measured"] == ("teacher-forced", False, 22.12)
     assert values["reshalfahsi", "ssim_gauss", "measured"] == ("teacher-forced", False, 0.881)
     assert values["reshalfahsi", "mae_pix01", "measured"] == ("teacher-forced", False, 0.021)
+
+
+def test_a_number_that_was_selected_on_the_test_set_or_trained_anew_says_so():
+    rows = {
+        (table.number, table.model, table.metric): table
+        for source in published.load_all()
+        if source.id == "openstl"
+        for table in source.tables
+    }
+    long, short = (rows[f"Moving MNIST, {epochs} epochs", "simvp", "mse_sum01_raw"] for epochs in (2000, 200))
+    assert (short.values[0].printed, long.values[0].printed) == (26.69, 15.05)
+    selected = "Its weights were selected on the test set, ours on a validation set."
+    assert short.caveats == (selected,)
+    assert long.caveats == (selected, "Trained anew by others: 24.5, 20.9.")
+    assert published.load_all()[0].tables[0].caveats == ()
+
+
+@pytest.mark.parametrize("source", [source for source in published.load_all() if source.id in ("openstl", "simvp")])
+def test_rows_of_simvp_are_of_our_networks_and_recipes(source):
+    """At published scale nothing but the training length of a row stands between it and the system of its name."""
+    paper = resolve({**read_yaml(ROOT / "params.yaml"), "scale": "paper"})
+    for table in source.tables:
+        model, training = paper.models[table.model].arguments, as_tree(paper.recipe(table.model))
+        assert {name: model[name] for name in table.network} == table.network
+        others = {name for name, value in table.recipe.items() if training[name] != value}
+        assert others <= {"epochs"}
+        for value in table.values:
+            arguments = paper.datasets[value.dataset].arguments
+            protocol = table.data[value.dataset]
+            assert {name: arguments[name] for name in protocol} == protocol
+            assert (arguments["context"], arguments["horizon"]) == (table.context, table.horizon)
+            assert (table.model, table.loss, value.depth) in paper.studies["systems_moving_mnist"].systems

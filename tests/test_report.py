@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from jinja2 import DictLoader
 
 from framecast import published
 from framecast.figures import base
-from framecast.report import leak, tables
+from framecast.report import leak, numbers, tables
 from framecast.report.render import render
 from framecast.study import catalogue
 from framecast.study.params import Addition, Study
@@ -126,9 +127,9 @@ def test_every_number_is_the_one_in_the_score_table(page, folder, statistic, agg
 
 
 def test_what_is_read_is_the_number_rounded():
-    assert tables.significant(0.0621349, power=-2) == "6.213"
-    assert tables.significant(-0.00079774, power=-3) == "−0.7977"
-    assert tables.scientific(5.7e-7) == "5.700 × 10⁻⁷"
+    assert numbers.significant(0.0621349, power=-2) == "6.213"
+    assert numbers.significant(-0.00079774, power=-3) == "−0.7977"
+    assert numbers.scientific(5.7e-7) == "5.700 × 10⁻⁷"
 
 
 def test_comparisons_are_the_ones_in_the_table(page, folder):
@@ -213,6 +214,16 @@ def test_images_have_a_text_and_controls_a_name(page):
 
 
 def test_same_results_same_bytes(results, folder, html):
+    assert render(results, drawn(results, folder), STUDIES, "laptop") == html
+
+
+def test_line_ends_of_the_templates_change_no_byte(results, folder, html, monkeypatch):
+    """The page lets its script run by a hash of it, of which a browser takes carriage returns away before it looks."""
+    texts = {
+        path.name: path.read_text(encoding="utf-8") for path in (catalogue.PACKAGE / "report" / "templates").iterdir()
+    }
+    loader = DictLoader({name: text.replace("\n", "\r\n") for name, text in texts.items()})
+    monkeypatch.setattr("framecast.report.render.PackageLoader", lambda _: loader)
     assert render(results, drawn(results, folder), STUDIES, "laptop") == html
 
 

@@ -166,7 +166,9 @@ def _constraints(text: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("word", ["partition", "cpu_partition", "account", "gpu_type", "constraint", "extra", "device"])
+@pytest.mark.parametrize(
+    "word", ["partition", "cpu_partition", "account", "qos", "gpu_type", "constraint", "extra", "device"]
+)
 def test_the_words_of_a_site_hold_nothing_that_a_shell_reads(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for hostile in ("x; touch pwned", "$(touch pwned)", "`touch pwned`", "a'b", 'a"b', "a\ntouch pwned", "a\\b", "a>b"):

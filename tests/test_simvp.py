@@ -14,6 +14,7 @@ from framecast.errors import UserError
 from framecast.models.simvp import DropPath, GSTABlock, SimVP
 from framecast.study import reading
 from framecast.study.grid import Grid
+from framecast.study.params import Params
 
 FIRST = {"release": "first", "translator": "incepu"}
 INCEPU = {"translator": "incepu"}
@@ -134,10 +135,10 @@ def test_weights_start_as_in_the_published_code() -> None:
 
 
 @pytest.fixture
-def told(study: Path) -> Callable[..., params.Params]:
+def told(study: Path) -> Callable[..., Params]:
     """The tiny study with SimVP as its video system."""
 
-    def read(loss: dict[str, Any] | None = None, **evaluation: Any) -> params.Params:
+    def read(loss: dict[str, Any] | None = None, **evaluation: Any) -> Params:
         tree = yaml.safe_load((study / "params.yaml").read_text())
         tree["models"]["simvp"] = {"kind": "simvp", "hidden_channels": 4, "translator_channels": 8, "kernels": [3]}
         tree["studies"]["video_depth"]["models"] = ["simvp"]
@@ -149,7 +150,7 @@ def told(study: Path) -> Callable[..., params.Params]:
     return read
 
 
-def test_it_is_built_for_the_context_of_its_dataset(told: Callable[..., params.Params]) -> None:
+def test_it_is_built_for_the_context_of_its_dataset(told: Callable[..., Params]) -> None:
     grid = Grid(told())
     cell = next(cell for cell in grid.cells if cell.model == "simvp")
     model = assemble.model(grid, cell, (1, 16, 16))
@@ -173,7 +174,7 @@ def test_it_is_built_for_the_context_of_its_dataset(told: Callable[..., params.P
     ],
 )
 def test_a_study_that_cannot_be_scored_or_trained_is_refused(
-    told: Callable[..., params.Params], changes: dict[str, Any], line: str
+    told: Callable[..., Params], changes: dict[str, Any], line: str
 ) -> None:
     with pytest.raises(UserError, match=re.escape(f"params.yaml: {line}")):
         told(**changes)

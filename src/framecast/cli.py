@@ -30,6 +30,17 @@ AskedFor = Annotated[
 ]
 
 
+@app.callback()
+def start() -> None:
+    """One verb per step of the pipeline, run from the root of the repository."""
+    from pathlib import Path
+
+    from framecast.study import checkout
+
+    checkout.expect_own_source(Path.cwd())
+    checkout.expect_root(Path.cwd())
+
+
 @app.command()
 def grid(
     cells_only: Annotated[bool, typer.Option("--names", help="only the names of the trained cells")] = False,
@@ -214,10 +225,30 @@ def report(
 
 
 @app.command()
+def record(study: Annotated[str, typer.Argument(metavar="STUDY", help="a finished study of params.yaml")]) -> None:
+    """Record a finished study for git: its tables and what made them, in reports/records, and docs/results.md."""
+    from framecast.report.results_page import write
+    from framecast.upkeep import record as recording
+
+    print(recording.record(_grid(), study))
+    print(write())
+
+
+@app.command()
+def results() -> None:
+    """Write docs/results.md from the recorded runs of reports/records."""
+    from framecast.report.results_page import write
+
+    print(write())
+
+
+@app.command()
 def figure(
     name: Annotated[str, typer.Argument(metavar="NAME", help="a file of src/framecast/figures")],
     run: Annotated[str, typer.Option(metavar="CELL", help="the trained and scored cell that is drawn")],
-    output: Annotated[str, typer.Option(metavar="FILE", help="the SVG to write; by default in reports/partial")] = "",
+    output: Annotated[
+        str, typer.Option(metavar="FILE", help="the SVG or PNG to write; by default in reports/partial")
+    ] = "",
 ) -> None:
     """Draw one figure of one cell; of its activations, also a clip that plays over the time steps."""
     study = _grid()

@@ -1,19 +1,19 @@
 """Which device a job computes on. On a machine with several GPUs every job takes one that no other job holds."""
 
-import fcntl
-import getpass
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
+from framecast.artifacts.locks import Lock
 from framecast.errors import UserError
 
 if TYPE_CHECKING:
     import torch
 
 AFFECTS_NUMBERS = False
-_held: list[IO[str]] = []  #: locks live as long as the process; the kernel takes them back from a killed one
+_held: list[Lock] = []  #: as long as the process lives
 
 
 def choose(name: str) -> "torch.device":
@@ -45,20 +45,30 @@ def visible(count: int) -> list[str]:
 
 
 def claim(names: list[str]) -> int:
-    """The position of a GPU that fewest jobs of this user hold; this process holds it until it ends.
+    """The position of a GPU that fewest jobs on this machine hold, whosever they are; held until this process ends.
 
-    Each GPU has a row of lock files, one place per job: whoever gets the first place of a GPU has it alone.
+    Each GPU has a row of locks, one place per job: whoever gets the first place of a GPU has it alone.
     """
-    folder = Path(tempfile.gettempdir()) / f"framecast-{getpass.getuser()}-gpus"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = _places()
     for place in range(1000):
         for position, name in enumerate(names):
-            file = (folder / f"{name}.{place}").open("w")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                continue
-            _held.append(file)
-            return position
+            lock = Lock(folder / f"{name}.{place}")
+            with suppress(PermissionError):  # of somebody who lets nobody look: taken, as far as we can know
+                if lock.take():
+                    _held.append(lock)
+                    return position
     raise UserError(f"--device: each of the GPUs {', '.join(names)} is held by 1000 jobs; end some")
+
+
+def _places() -> Path:
+    """A folder of this machine in which everybody may make files, and nobody remove another's, as in /tmp itself."""
+    folder = Path(tempfile.gettempdir()) / "framecast-gpus"
+    with suppress(FileExistsError):
+        folder.mkdir()
+        folder.chmod(0o1777)
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        raise UserError(
+            f"{folder}: found one in which this user cannot make files, allowed: mode 1777; ask its owner for that, or "
+            "set TMPDIR to another folder"
+        )
+    return folder

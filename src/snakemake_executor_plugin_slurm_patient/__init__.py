@@ -23,8 +23,12 @@ from typing import Any
 from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_executor_plugin_slurm import ExecutorSettings as SlurmExecutorSettings
 from snakemake_executor_plugin_slurm import common_settings
+from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+
+from framecast.cluster.site import load, refuse_flags
+from framecast.errors import UserError
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
@@ -81,6 +85,10 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._missing: dict[str, tuple[int, float]] = {}
         self._releases: dict[str, int] = {}
         super().__post_init__(test_mode)
+        try:
+            refuse_flags(load())
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
         self._fallback_account_arg = ""  # without an account of the site's, Slurm takes the user's own: no guessing
 
     # --- submission -------------------------------------------------------------------------------

@@ -21,6 +21,20 @@ EXTENDED = "time" + DAILY[9:].replace("2021-03-03", "2021-03-02 09:31:00").repla
     "2021-03-02,", "2021-03-02 09:30:00,"
 )
 YAHOO = "Date,Open,High,Low,Close,Adj Close,Volume\n2021-03-02,11,12,10,11.5,11,90\n2021-03-03,12,13,11,12.5,12,100\n"
+HISTORY_OF_YFINANCE = (  # summer time begins between the two
+    "Date,Open,High,Low,Close,Volume,Dividends,Stock Splits\n"
+    "2021-03-12 00:00:00-05:00,11,12,10,11.5,90,0.0,0.0\n2021-03-15 00:00:00-04:00,12,13,11,12.5,100,0.0,0.0\n"
+)
+MINUTES_OF_YFINANCE = (
+    "Datetime,Open,High,Low,Close,Volume\n"
+    "2021-03-12 15:59:00-05:00,11,12,10,11.5,90\n2021-03-15 09:30:00-04:00,12,13,11,12.5,100\n"
+)
+DOWNLOAD_OF_YFINANCE = (
+    "Price,Close,High,Low,Open,Volume\nTicker,XYZ,XYZ,XYZ,XYZ,XYZ\nDate,,,,,\n"
+    "2021-03-02,11.5,12,10,11,90\n2021-03-03,12.5,13,11,12,100\n"
+)
+BY_TICKER = "\n".join(DOWNLOAD_OF_YFINANCE.split("\n")[i] for i in (1, 0, 2, 3, 4, 5))
+NASDAQ = "Date,Close/Last,Volume,Open,High,Low\n03/03/2021,$12.5,100,$12,$13,$11\n03/02/2021,$11.50,90,$11,$12,$10\n"
 ENTRY = {"1. open": "11", "2. high": "12", "3. low": "10", "4. close": "11.5", "5. volume": "90"}
 JSON = json.dumps(
     {
@@ -81,8 +95,28 @@ def stored(raw: Path, *all_prices: Prices) -> Path:
         ("intraday_extended_1min_XYZ_year1month1.csv", EXTENDED, "1min"),
         ("XYZ.csv", YAHOO, "daily"),
         ("answer.json", JSON, "1min"),
+        ("XYZ.csv", HISTORY_OF_YFINANCE, "daily"),
+        ("XYZ.csv", HISTORY_OF_YFINANCE.replace(" 00:00:00-05:00", "T00:00:00.000-0500"), "daily"),
+        ("XYZ.csv", HISTORY_OF_YFINANCE.replace("-05:00", "+00:00").replace("-04:00", "Z"), "daily"),
+        ("prices.csv", DOWNLOAD_OF_YFINANCE, "daily"),
+        ("prices.csv", BY_TICKER, "daily"),
+        ("XYZ.csv", NASDAQ, "daily"),
+        ("XYZ.csv", "\ufeff" + YAHOO, "daily"),
     ],
-    ids=["daily", "daily CRLF", "extended intraday", "Yahoo", "JSON"],
+    ids=[
+        "daily",
+        "daily CRLF",
+        "extended intraday",
+        "Yahoo",
+        "JSON",
+        "history over summer time",
+        "history in ISO's form",
+        "whole days in UTC",
+        "download",
+        "download by ticker",
+        "Nasdaq",
+        "byte order mark",
+    ],
 )
 def test_every_format_gives_the_same_prices_oldest_first(tmp_path: Path, name: str, text: str, interval: str) -> None:
     prices = read_prices(written(tmp_path, name, text))
@@ -111,6 +145,31 @@ def test_every_format_gives_the_same_prices_oldest_first(tmp_path: Path, name: s
         ("daily_XYZ.csv", DAILY[:-8], "line 3: expected 6 fields, found '2021-03-02,11,12,10,'"),
         ("daily_XYZ.csv", DAILY.replace("12.5,100", "12.5,100,7"), "line 2: expected 6 fields, found "),
         ("prices.csv", DAILY, "expected a ticker in the file name"),
+        ("AAA_BBB.csv", DAILY, "found AAA and BBB; rename the file"),
+        ("daily_XYZ.csv", DAILY.replace("2021-03-03", "03/03/2021"), "found '03/03/2021'"),
+        ("daily_XYZ.csv", DAILY.replace("2021-03-03", "20210303"), "found '20210303'"),
+        ("daily_XYZ.csv", DAILY.replace("2021-03-03", "1614729600"), "found '1614729600'"),
+        ("daily_XYZ.csv", DAILY.replace("2021-03-03", "2021"), "found '2021'"),
+        ("daily_XYZ.csv", DAILY.replace("2021-03-03", "2021-02-30"), "found '2021-02-30'"),
+        ("XYZ.csv", HISTORY_OF_YFINANCE.replace(" 00:00:00-05:00", ""), "found '2021-03-12' without one"),
+        (
+            "XYZ.csv",
+            HISTORY_OF_YFINANCE.replace("00:00:00-05:00", "05:00:00Z").replace("-04", "+00"),
+            "found UTC (2021",
+        ),
+        (
+            "XYZ.csv",
+            MINUTES_OF_YFINANCE.replace("-05:00", "+00:00").replace("-04:00", "+00:00"),
+            "found UTC (2021-03-12",
+        ),
+        ("XYZ.csv", DOWNLOAD_OF_YFINANCE.replace("XYZ,XYZ\n", "XYZ,ABC\n"), "one ticker, found ABC, XYZ"),
+        ("XYZ.csv", DOWNLOAD_OF_YFINANCE.replace("Date,,,,,\n", ""), "expected lines Price,…, Ticker,… and Date,…"),
+        ("XYZ.csv", DOWNLOAD_OF_YFINANCE.replace("90\n", "90,1\n"), "line 4: expected 6 fields"),
+        ("XYZ.csv", ",XYZ,XYZ.1\n,Open,Close\nDate,,\n2021-03-02,1,2\n", "found ',XYZ,XYZ.1'"),
+        ("XYZ.csv", NASDAQ.replace("03/03/2021", "13/03/2021"), "found '2021-13-03'"),
+        ("XYZ.csv", NASDAQ.replace("$12.5", "12,5"), "line 2: expected 6 fields"),
+        ("XYZ.csv", YAHOO.replace("Adj Close", "close"), "expected every column once, found close"),
+        ("XYZ.csv", YAHOO.replace("Date,", "Day,"), "found 'Day,Open"),
         ("answer.json", JSON[:-30], "expected whole JSON"),
         ("answer.json", '{"Meta Data": {}}', "found Meta Data"),
         ("daily_XYZ.csv", '{"Note": "Our standard call frequency is 5 calls per minute"}', "Note: Our standard"),
@@ -124,6 +183,62 @@ def test_a_bad_file_is_refused_in_one_line_with_its_path(tmp_path: Path, name: s
     assert str(refused.value).startswith(str(path))
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_an_offset_moves_no_price_to_another_day_or_hour(tmp_path: Path) -> None:
+    """Tokyo's midnight is the day before in UTC, and New York's hours there change with summer time."""
+    days = ["2021-03-12", "2021-03-15"]
+    for name, text in (
+        ("XYZ.csv", HISTORY_OF_YFINANCE),
+        ("7203.T.csv", HISTORY_OF_YFINANCE.replace("-05:00", "+09:00").replace("-04:00", "+09:00")),
+        ("daily_VOD.L.csv", HISTORY_OF_YFINANCE.replace("-05:00", "+00:00").replace("-04:00", "+01:00")),
+    ):
+        assert (
+            read_prices(written(tmp_path, name, text)).timestamps.astype("datetime64[D]").astype(str).tolist() == days
+        )
+    minutes = read_prices(written(tmp_path, "XYZ.csv", MINUTES_OF_YFINANCE)).timestamps
+    assert minutes.astype("datetime64[m]").astype(str).tolist() == ["2021-03-12T15:59", "2021-03-15T09:30"]
+
+
+@pytest.mark.parametrize(
+    ("name", "ticker"),
+    [
+        ("BRK-B.csv", "BRK-B"),
+        ("daily_BF.B.csv", "BF.B"),
+        ("VOD.L.csv", "VOD.L"),
+        ("daily_SAP.DE_2021.csv", "SAP.DE"),
+        ("TSCO.LON.csv", "TSCO.LON"),
+        ("0700.HK.csv", "0700.HK"),
+        ("NOVO-B.CO.csv", "NOVO-B.CO"),
+        ("^GSPC.csv", "^GSPC"),
+        ("NYSE_IBM.csv", "IBM"),
+        ("NYSE:BRK-B.csv", "BRK-B"),
+        ("BATS_TSLA, 1D.csv", "TSLA"),
+        ("CBOE.csv", "CBOE"),  # who runs an exchange has shares too
+        ("MSFT Historical Data.csv", "MSFT"),
+        ("intraday_1min_MSFT_2021-03.csv", "MSFT"),
+    ],
+)
+def test_the_ticker_is_told_from_what_stands_around_it(tmp_path: Path, name: str, ticker: str) -> None:
+    assert read_prices(written(tmp_path, name, DAILY)).ticker == ticker
+
+
+def test_a_list_does_not_count_itself(tmp_path: Path) -> None:
+    """As ``sha256sum`` writes it of a folder that has a list already, here and from another system."""
+    raw = stored(tmp_path, random_walk("AAA", 600, seed=1))
+    index = raw / "stocks" / "SHA256SUMS"
+    expected = read_sums(index)
+    before = Stocks(interval="daily", validation_fraction=0.2, test_fraction=0.3).prepare(raw)
+    (name, digest), *_ = expected.items()
+    for text in (
+        f"{'0' * 64}  SHA256SUMS\n{digest}  {name}\n",
+        f"{'0' * 64} *./SHA256SUMS\r\n{digest} *./{name}\r\n",
+        f"\ufeff{digest}  {name}\r\n{'0' * 64}  SHA256SUMS",
+    ):
+        index.write_text(text, encoding="utf-8", newline="")
+        assert read_sums(index) == expected
+    after = Stocks(interval="daily", validation_fraction=0.2, test_fraction=0.3).prepare(raw)
+    np.testing.assert_array_equal(after.arrays["train"], before.arrays["train"])
 
 
 def test_a_key_that_the_service_quotes_is_masked(tmp_path: Path) -> None:
@@ -330,7 +445,7 @@ def test_share_splits_are_undone_before_windows_are_cut_or_refused(tmp_path: Pat
 
 def test_a_raw_file_that_is_not_as_listed_stops_prepare(tmp_path: Path) -> None:
     dataset = Stocks(interval="daily")
-    with pytest.raises(UserError, match=r"framecast fetch stocks.*ALPHA_VANTAGE_KEY"):
+    with pytest.raises(UserError, match=r"framecast fetch stocks_daily.*ALPHA_VANTAGE_KEY.*sha256sum"):
         dataset.prepare(tmp_path)
     raw = stored(tmp_path, random_walk("AAA", 600, seed=1))
     path, index = raw / "stocks" / "daily_AAA_0.csv", raw / "stocks" / "SHA256SUMS"

@@ -112,6 +112,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
     for cache in list(source.folder.rglob("__pycache__")):
         shutil.rmtree(cache)
     (source.folder / ".dvc").mkdir()
+    (source.folder / "reports" / "records").mkdir(parents=True)
+    shutil.copy(ROOT / "reports" / "records" / "README.md", source.folder / "reports" / "records")
     for name in ("config", ".gitignore"):
         shutil.copy(ROOT / ".dvc" / name, source.folder / ".dvc" / name)
     shutil.copy(ROOT / "tests" / "params.yaml", source.folder / "params.yaml")

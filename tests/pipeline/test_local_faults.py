@@ -1,13 +1,14 @@
-"""What file systems do to a grid: links into DVC's cache, and outputs that another machine sees late."""
+"""What file systems and signals do to a grid: links into DVC's cache, outputs seen late, SIGTERM at any moment."""
 
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import run
+from tests.conftest import STUCK_SECONDS, run
 from tests.pipeline.conftest import CONVLSTM, LSTM, Clone, cell_files, probe_files
 
 pytestmark = pytest.mark.slow
@@ -109,3 +110,77 @@ def test_outputs_that_arrive_late_are_waited_for_and_not_made_twice(pulled: Clon
     assert pulled.made_since(before) == cell_files(cell) | probe_files(cell)
     assert pulled.planned() == set()
     assert not list(pulled.folder.rglob("*.late"))
+
+
+# --- SIGTERM ------------------------------------------------------------------------------------------
+
+#: Read by every Python with this folder on its path. A Snakemake is sent SIGTERM by itself, in its main thread, at the
+#: moment that is asked for, and once more at each line of the handler that this runs. Where that hangs, it tells its
+#: stack and is ended.
+SIGTERM = """
+import faulthandler, os, signal, sys, threading
+
+MOMENT = os.environ.get("MOMENT", "")
+
+
+def strike():
+    with open(os.environ["TOLD"], "a") as file:
+        file.write("SIGTERM\\n")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def again(frame, event, argument):
+    if frame.f_code.co_name == "exit_gracefully":
+        strike()
+        return again
+
+
+def struck():
+    if not os.path.exists(os.environ["TOLD"]) and threading.current_thread() is threading.main_thread():
+        sys.settrace(again)
+        strike()
+        sys.settrace(None)
+
+
+if MOMENT and any(word.endswith("snakemake") for word in sys.orig_argv[1:3]):
+    faulthandler.dump_traceback_later(float(os.environ["STUCK"]), exit=True)
+    if MOMENT == "a job has ended":
+        import snakemake.jobs
+
+        ended = snakemake.jobs.Job.postprocess
+
+        def postprocess(self, *arguments, **options):
+            struck()
+            return ended(self, *arguments, **options)
+
+        snakemake.jobs.Job.postprocess = postprocess
+    if MOMENT == "the scheduler is woken":
+        notify = threading.Condition.notify
+
+        def notifying(self, *arguments):
+            if signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN):
+                struck()
+            return notify(self, *arguments)
+
+        threading.Condition.notify = notifying
+"""
+
+#: A driver, and a job's own Snakemake; both for a key that ``framecast prepare`` refuses.
+DRIVER = "data/processed/generated_sins/00000000/manifest.json"
+JOB = f"--mode remote --executor local --cores 1 --no-hooks --nolock {DRIVER}"
+
+
+@pytest.mark.parametrize("moment", ["a job has ended", "the scheduler is woken"])
+@pytest.mark.parametrize("arguments", [DRIVER, JOB], ids=["driver", "job"])
+def test_sigterm_ends_a_driver_and_a_job_whatever_the_moment(
+    fresh: Callable[[], Clone], tmp_path: Path, arguments: str, moment: str
+) -> None:
+    clone, told = fresh(), tmp_path / "told"
+    (tmp_path / "sitecustomize.py").write_text(SIGTERM)
+    place = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{clone.environment['PYTHONPATH']}", "TOLD": str(told)}
+    asked = {**clone.environment, **place, "MOMENT": moment, "STUCK": str(STUCK_SECONDS)}
+    done = run("snakemake", *arguments.split(), cwd=clone.folder, check=False, **asked)
+    assert "Timeout" not in done.stderr, done.stderr
+    assert done.returncode == 1
+    assert "At least one job did not complete successfully" in done.stderr
+    assert len(told.read_text().splitlines()) > 2, "the handler was interrupted, too"

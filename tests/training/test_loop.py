@@ -353,6 +353,42 @@ def test_a_checkpoint_folder_of_somebody_else_is_refused(tmp_path: Path, monkeyp
     Checkpoints(cell, "key")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to give a folder away (root)")
+def test_a_group_that_shares_the_working_folder_shares_its_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another member's folders and files are taken; a stranger's are not, whatever group they seem to be of."""
+    monkeypatch.chdir(tmp_path)
+    ours = os.getegid()
+    cell = CHECKPOINTS / "the" / "cell" / "key"
+    Checkpoints(cell, "key").save(3, {"x": torch.zeros(2)}, {})
+    (file,) = cell.glob("step-*")
+    chain = [CHECKPOINTS, CHECKPOINTS / "the", CHECKPOINTS / "the" / "cell", cell, file]
+    for path in chain:
+        os.chown(path, 4242, ours)
+    with pytest.raises(UserError, match="belongs to user 4242, allowed: your own"):
+        Checkpoints(cell, "key")  # the working folder is nobody else's to write into
+    tmp_path.chmod(0o2775)
+    assert Checkpoints(cell, "key").newest() is not None
+    for path, what in ((file, "found a link or somebody else's file"), (cell, "belongs to user 4242")):
+        os.chown(path, 4242, 4242)
+        with pytest.raises(UserError, match=what):
+            Checkpoints(cell, "key").newest()
+        os.chown(path, 4242, ours)
+    file.chmod(0o666)
+    with pytest.raises(UserError, match="found a link or somebody else's file"):
+        Checkpoints(cell, "key").newest()
+    file.chmod(0o664)
+    CHECKPOINTS.chmod(0o3777)  # in such a folder everybody's files are of its group
+    with pytest.raises(UserError, match=f"{CHECKPOINTS / 'the'}: found one that belongs to user 4242"):
+        Checkpoints(cell, "key")
+    CHECKPOINTS.chmod(0o2775)
+    monkeypatch.setattr(os, "getgroups", lambda: [])
+    monkeypatch.setattr(os, "getegid", lambda: ours + 1)
+    with pytest.raises(UserError, match="belongs to user 4242"):
+        Checkpoints(cell, "key")  # we are not of that group
+
+
 def test_a_link_in_place_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path / "c", "key")
     checkpoints.save(3, {"x": torch.zeros(2)}, {})

@@ -8,8 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
-from framecast.study import reading
-from framecast.upkeep import driver
+from framecast.study import checkout, reading
+from framecast.upkeep import driver, termination
 from framecast.cluster import site
 from framecast.cluster.request import request
 from framecast.errors import UserError
@@ -28,6 +28,8 @@ from framecast.study.grid import (
 # A plan is millions of objects that stay: to look for garbage among them again and again takes a sixth of its time.
 gc.set_threshold(100_000, 50, 1000)
 
+termination.heed()
+
 # A signal to a job's step reaches every process in it. The verb saves and leaves; this one waits for it.
 if workflow.remote_exec:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -38,12 +40,13 @@ shell.prefix(
     f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 )
 
-if workflow.config_settings.config:
-    sys.exit(
-        "framecast: --config: found a value, allowed: none; the jobs read params.yaml, so change it there"
-    )
-
 try:
+    checkout.expect_own_source(Path.cwd(), Path(workflow.basedir))
+    for option in ("config", "configfiles"):
+        if given := getattr(workflow.config_settings, option):
+            raise UserError(
+                f"--{option}: found {', '.join(map(str, given))}; allowed: none; the jobs and DVC read params.yaml, so change it there"
+            )
     study = Grid(reading.load())
     cluster = site.load()
     if workflow.is_main_process:

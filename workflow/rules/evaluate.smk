@@ -22,6 +22,7 @@ rule evaluate:
             gpu_model=cluster.gpu_type,
             slurm_partition=cluster.partition,
             slurm_account=cluster.account,
+            qos=cluster.qos,
             constraint=cluster.constraint,
             slurm_extra=cluster.extra,
         ),
@@ -48,6 +49,7 @@ rule evaluate_baseline:
             "evaluate",
             slurm_partition=cluster.cpu_partition or cluster.partition,
             slurm_account=cluster.account,
+            qos=cluster.qos,
             slurm_extra=cluster.extra,
         ),
     params:

@@ -39,6 +39,7 @@ rule train:
             gpu_model=cluster.gpu_type,
             slurm_partition=cluster.partition,
             slurm_account=cluster.account,
+            qos=cluster.qos,
             constraint=cluster.constraint,
             slurm_extra=cluster.extra,
         ),

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from framecast.artifacts import read_json, write_json
+from framecast.cluster import machine
 from framecast.errors import NotFinished, UserError
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ class Attempt:
     asked_cpus: int = 0
     outcome: Outcome = ""
     reason: str = ""  #: why it stopped or failed, in one line
+    processor: str = ""  #: of the machine, as are the three below; empty and 0 where an older attempt does not say
+    cores: int = 0
+    memory_mb: int = 0
+    platform: str = ""
+    gpu: str = ""  #: empty on a CPU
 
     @property
     def seconds(self) -> float:
@@ -156,6 +162,8 @@ class Recorder:
             asked_mb=asked.mb,
             asked_minutes=asked.minutes,
             asked_cpus=asked.cpus,
+            gpu=_gpu_name(device),
+            **asdict(machine.here()),
         )
         self.busy: list[float] = []
         self.first_step: int | None = None
@@ -236,6 +244,14 @@ def _read(where: Path) -> Iterator[Attempt]:
             yield Attempt(**{name: value for name, value in found.items() if name in known})
         except (UserError, OSError, TypeError, AttributeError):
             continue
+
+
+def _gpu_name(device: str) -> str:
+    if not device.startswith("cuda"):
+        return ""
+    import torch
+
+    return torch.cuda.get_device_name(device)
 
 
 def _gpu_peak_mb(device: str) -> float:

@@ -1,12 +1,11 @@
 """One writer per cell.
 
-On one machine the kernel's file lock decides: it dies with its holder, so a killed run never blocks the next. Between
-machines, where such locks may not reach, a heartbeat in ``lease.json`` decides: fresh means alive. Only where Slurm
-says that the job of a fresh heartbeat is over, or where it is the job's own earlier life, is the heartbeat watched
-instead: when it stays silent its writer is dead, and nobody has to wait until it is stale.
+On one machine a lock decides (``artifacts.locks``), which dies with its holder, so a killed run never blocks the next.
+Between machines, where the kernel's locks may not reach, a heartbeat in ``lease.json`` decides: fresh means alive. Only
+where Slurm says that the job of a fresh heartbeat is over, or where it is the job's own earlier life, is the heartbeat
+watched instead: when it stays silent its writer is dead, and nobody has to wait until it is stale.
 """
 
-import fcntl
 import os
 import socket
 import sys
@@ -16,17 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from framecast.artifacts import read_json, write_json
+from framecast.artifacts.locks import HEARTBEAT_SECONDS, STALE_SECONDS, Lock, is_held
 from framecast.cluster import slurm
 from framecast.errors import UserError
 
 AFFECTS_NUMBERS = False
-HEARTBEAT_SECONDS = 20
 LOOK_SECONDS = 5  #: between two looks at somebody else's lease
 SILENT_SECONDS = 70  #: three heartbeats and some; who writes none for so long while watched is dead
-STALE_SECONDS = 300
 WORKING = {"", "RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING", "STAGE_OUT"}  #: "": unknown
 
 
@@ -58,7 +55,7 @@ def lease(folder: Path, cell: str, patience: float | int = 0) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + patience
-    with (folder / "lease.lock").open("w") as lock:
+    with Lock(folder / "lease.lock") as lock:
         told = ""
         while (busy := _busy(folder, lock)) is not None:
             if time.monotonic() >= deadline:
@@ -71,11 +68,9 @@ def lease(folder: Path, cell: str, patience: float | int = 0) -> Iterator[None]:
             yield
 
 
-def _busy(folder: Path, lock: IO[str]) -> str | None:
+def _busy(folder: Path, lock: Lock) -> str | None:
     """Who trains the cell instead of us, in words; None once the lock is ours."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock.take():
         return f"{_written(folder)} is training it"
     if (who := _written(folder)).is_elsewhere and not _has_gone(folder, who):
         return f"{who} is training it (heartbeat under {STALE_SECONDS} s old)"
@@ -84,16 +79,8 @@ def _busy(folder: Path, lock: IO[str]) -> str | None:
 
 def holder(folder: Path) -> Holder | None:
     """Who trains the cell of this checkpoint folder now; None when nobody does."""
-    try:
-        lock = (folder / "lease.lock").open()
-    except FileNotFoundError:
-        return None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _written(folder)
-    return who if (who := _written(folder)).is_elsewhere else None
+    who = _written(folder)
+    return who if who.is_elsewhere or is_held(folder / "lease.lock") else None
 
 
 def _has_gone(folder: Path, who: Holder) -> bool:

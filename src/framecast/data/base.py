@@ -71,7 +71,8 @@ class Dataset(ABC):
     """One kind of data. A subclass takes ``context``, ``horizon`` and its own parameters as keyword-only arguments.
 
     Its module says ``FRAMES = "series"`` or ``"video"``, and its annotations are the bounds that ``params.yaml`` is
-    checked against.
+    checked against. A video's module also says ``SIDE``: how many pixels the shorter side of its frames has, or the
+    argument that says it.
     """
 
     context: int

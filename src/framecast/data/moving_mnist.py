@@ -43,11 +43,12 @@ from framecast.errors import UserError
 from framecast.ranges import NonNegativeInt, PositiveInt, UnitInterval
 
 FRAMES = "video"
-RAW_SOURCES = {
-    "source": {"official": "mnist"},
-    "test_file": {"mnist_test_seq": "moving_mnist"},
-    "protocol": {"kartal": "moving_mnist"},
-}
+SIDE = "frame_size"
+RAW_SOURCES = (
+    ({"protocol": "kartal"}, ("moving_mnist",)),
+    ({"source": "official", "test_file": "mnist_test_seq"}, ("mnist", "moving_mnist")),
+    ({"source": "official"}, ("mnist",)),
+)
 
 ORIGINS = {
     "official": "handwritten digits of MNIST (LeCun, Cortes, Burges)",

@@ -25,14 +25,18 @@ from framecast.ranges import PositiveInt, UnitInterval
 
 FRAMES = "series"
 RAW_INDEX = "stocks/SHA256SUMS"
-RAW_SOURCES = {"source": {"official": "stocks"}}
+RAW_SOURCES = (
+    ({"source": "official", "interval": "daily"}, ("stocks_daily",)),
+    ({"source": "official"}, ("stocks",)),
+)
 
 SAME_COMPANY = {"FB": "META", "GOOG": "GOOGL"}  # Meta's symbol until June 2022; Alphabet's two share classes
 RENAMED = {"FB": "META"}
 SAME_PRICE = 0.01  # two downloads of FB differ by 0.2 % on one day; adjusted and as-traded prices by a third or more
 RELATED = 0.95  # correlation of daily returns: two share classes 0.995, any two of ten technology companies ≤ 0.82
 DAY = np.timedelta64(1, "D")
-FETCH = "run `framecast fetch stocks` (it needs your own key of Alpha Vantage in ALPHA_VANTAGE_KEY)"
+FETCH = "run `framecast fetch {}` (it needs your own key of Alpha Vantage in ALPHA_VANTAGE_KEY)"
+LIST = "a file of your own is listed by `sha256sum *.csv > SHA256SUMS` in its folder"
 
 Period = tuple[np.datetime64, np.datetime64]  # first day, day after the last
 
@@ -61,9 +65,10 @@ class Stocks(Dataset):
     **Share splits**: prices as traded are divided by the splits found in them (``data/formats/share_splits.py``), or
     refused when there is one (``split_adjustment="refuse"``).
 
-    **Sources**: ``official`` reads every file listed in ``data/raw/stocks/SHA256SUMS`` (Alpha Vantage or Yahoo Finance,
-    checked by sha256) whose rows are one minute or one day apart, as ``interval`` says. ``bundled`` is matplotlib's
-    sample data: daily closes of GOOG 2004–2008 and monthly closes of ten series 1990–2022; ``interval`` is ignored.
+    **Sources**: ``official`` reads every file listed in ``data/raw/stocks/SHA256SUMS`` (Alpha Vantage, Yahoo and more:
+    ``data/formats/prices.py``; checked by sha256) whose rows are one minute or one day apart, as ``interval`` says.
+    ``bundled`` is matplotlib's sample data: daily closes of GOOG 2004–2008 and monthly closes of ten series 1990–2022;
+    ``interval`` is ignored.
 
     Stored: ``train``, ``validation``, ``test``, each (N, context + horizon, 1) float32.
     """
@@ -133,13 +138,14 @@ class Stocks(Dataset):
     def _official(self, raw: Path) -> tuple[list[Series], dict[str, Any]]:
         """The user's own download, joined per ticker and freed of share splits."""
         index = raw / RAW_INDEX
+        remedy = f"{FETCH.format('stocks_daily' if self.interval == 'daily' else 'stocks')}; {LIST}"
         if not index.is_file():
-            raise UserError(f"{index}: expected the list of downloaded price files, found none; {FETCH}")
-        listed = _read_all(index)
+            raise UserError(f"{index}: expected the list of downloaded price files, found none; {remedy}")
+        listed = _read_all(index, remedy)
         prices = [one for one in listed if one.interval == self.interval]
         if not prices:
             found = ", ".join(sorted({one.interval for one in listed})) or "no files"
-            raise UserError(f"{index}: expected {self.interval} prices (interval), found {found}; {FETCH}")
+            raise UserError(f"{index}: expected {self.interval} prices (interval), found {found}; {remedy}")
         joined = [_joined(ticker, list(files)) for ticker, files in groupby(prices, key=lambda one: one.ticker)]
         splits = {one.ticker: find_splits(one) for one in joined}
         undone = [str(split) for ticker in splits for split in splits[ticker]]
@@ -206,11 +212,11 @@ def _normalised(windows: Float[np.ndarray, "n t"]) -> Float[np.ndarray, "m t 1"]
 # --- which series -----------------------------------------------------------------------------------
 
 
-def _read_all(index: Path) -> list[Prices]:
+def _read_all(index: Path, remedy: str) -> list[Prices]:
     """Every listed file, checked against its sha256; sorted by ticker (today's symbol) and first stamp."""
     sums = read_sums(index)
     for name, expected in sums.items():
-        verify(index.parent / name, expected, remedy=FETCH)
+        verify(index.parent / name, expected, remedy=remedy)
     read = [read_prices(index.parent / name) for name in sums]
     today = [replace(one, ticker=RENAMED.get(one.ticker, one.ticker)) for one in read]
     return sorted(today, key=lambda one: (one.ticker, one.timestamps[0]))

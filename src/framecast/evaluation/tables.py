@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,15 +35,21 @@ def write_tables(grid: "Grid") -> None:
     artifacts.write_json(grid.tables_manifest, {"key": grid.tables_key, "sha256": made})
 
 
-def tabulate(grid: "Grid", cells: Sequence["Cell"], folder: Path) -> None:
-    """Write the tables of these cells. Nothing is written when one of them has no score, or an altered one."""
+def tabulate(grid: "Grid", cells: Sequence["Cell"], folder: Path, wanted: Iterable[str] = TABLES) -> None:
+    """Write the wanted tables of these cells. Nothing is written when one of them has no score, or an altered one."""
     rows = [row for cell in cells for row in _rows(grid, cell)]
     trained = [cell for cell in cells if not cell.is_baseline]
-    _write_csv(folder / "scores.csv", _score_rows(rows))
-    _write_csv(folder / "horizon.csv", _horizon_rows(rows))
-    _write_csv(folder / "comparisons.csv", list(_comparison_rows(grid, _groups(cells))))
-    _write_csv(folder / "loss_curves.csv", [row for cell in trained for row in _loss_rows(grid, cell)])
-    artifacts.write_json(folder / "metrics.json", _metrics(rows))
+    tables: dict[str, Callable[[], Iterable[Row]]] = {
+        "scores.csv": lambda: _score_rows(rows),
+        "horizon.csv": lambda: _horizon_rows(rows),
+        "comparisons.csv": lambda: _comparison_rows(grid, _groups(cells)),
+        "loss_curves.csv": lambda: (row for cell in trained for row in _loss_rows(grid, cell)),
+    }
+    for name in wanted:
+        if name in tables:
+            _write_csv(folder / name, list(tables[name]()))
+        else:
+            artifacts.write_json(folder / name, _metrics(rows))
 
 
 def _rows(grid: "Grid", cell: "Cell") -> Iterator[Row]:

@@ -23,6 +23,8 @@ from framecast.study import catalogue
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8a6d3b")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 INK, MUTED, PALE, FAINT = "#1c1f24", "#6b7280", "#aab1bd", "#d5d9e0"
+PNG_DPI = 150
+METADATA: dict[str, Any] = {"svg": {"Date": None, "Creator": "framecast"}, "png": {"Software": None}}
 LOG_RANGE = 20  #: values further apart than this factor are drawn on a logarithmic axis
 
 STYLE: Any = {
@@ -57,10 +59,15 @@ def svg(name: str, results: Results, dataset: str) -> bytes:
 
     A dataset without a single score gives a figure that says so.
     """
+    return drawn(name, results, dataset, "svg")
+
+
+def drawn(name: str, results: Results, dataset: str, file_format: str) -> bytes:
+    """The same as ``svg`` or ``png``; neither holds a date or a version."""
     with rc_context(STYLE):
         draw = catalogue.load("figures", name) if results.scored(dataset) else _not_run
         buffer = io.BytesIO()
-        draw(results, dataset).savefig(buffer, format="svg", metadata={"Date": None, "Creator": "framecast"})
+        draw(results, dataset).savefig(buffer, format=file_format, dpi=PNG_DPI, metadata=METADATA[file_format])
     return buffer.getvalue()
 
 

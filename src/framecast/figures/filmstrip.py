@@ -1,13 +1,11 @@
 """Truth, forecast and absolute difference, frame by frame (Coleman, Figures 11 and 12 and appendix)."""
 
-from typing import NamedTuple
-
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast.figures.base import INK, MUTED, difference, picture
+from framecast.figures.base import difference, picture
 from framecast.figures.shared.choice import featured
+from framecast.figures.shared.strips import DIFFERENCE, GUTTER, Strip, draw_strip
 from framecast.results import Results, label
 
 FRAMES = "video"
@@ -21,15 +19,6 @@ COUNTERPART = {"moving_mnist": "Coleman, Figures 11 and 12 and appendix 9.2.1"}
 SEQUENCES, TALL = 2, 4  #: test sequences; of more systems than TALL, one sequence is enough
 WIDTH, LABELS, LONG = 7.6, 0.95, 1.55  #: inches: the whole figure, and in it the column of short or long row labels
 TITLE, NUMBERS, SPACE = 0.32, 0.16, 0.05  #: inches: above a block, below a numbered strip, below every strip
-GUTTER = 1 / 16  #: white space between frames, as a fraction of their width
-
-
-class _Strip(NamedTuple):
-    """One row: frames (T, H, W, 3); ``first`` is the number of the first time step, 0 leaves the frames bare."""
-
-    label: str
-    frames: np.ndarray
-    first: int = 0
 
 
 def filmstrip(results: Results, dataset: str) -> Figure:
@@ -47,18 +36,18 @@ def filmstrip(results: Results, dataset: str) -> Figure:
     return _stack(blocks)
 
 
-def _strips(context: np.ndarray, target: np.ndarray, forecasts: dict[str, np.ndarray]) -> list[_Strip]:
+def _strips(context: np.ndarray, target: np.ndarray, forecasts: dict[str, np.ndarray]) -> list[Strip]:
     """The rows of one test sequence; every array is (T, C, H, W) in [0, 1]."""
-    strips = [_Strip("observed", picture(context), 1), _Strip("truth", picture(target), len(context) + 1)]
+    strips = [Strip("observed", picture(context), 1), Strip("truth", picture(target), len(context) + 1)]
     for name, forecast in forecasts.items():
-        strips += [_Strip(name, picture(forecast)), _Strip("|difference|", difference(forecast, target))]
+        strips += [Strip(name, picture(forecast)), Strip(DIFFERENCE, difference(forecast, target))]
     return strips
 
 
-def _stack(blocks: list[list[_Strip]]) -> Figure:
+def _stack(blocks: list[list[Strip]]) -> Figure:
     """Lay the strips out from the top down, all frames of one size."""
     columns = max(len(strip.frames) for strip in blocks[0])
-    labels = LONG if any(_is_long(strip.label) for strip in blocks[0]) else LABELS
+    labels = LONG if any(strip.is_long for strip in blocks[0]) else LABELS
     _, height, width, _ = blocks[0][0].frames.shape
     row = (WIDTH - labels) / columns / (1 + GUTTER) * height / width  # inches
     below = [[SPACE + NUMBERS * bool(strip.first) for strip in block] for block in blocks]
@@ -70,29 +59,6 @@ def _stack(blocks: list[list[_Strip]]) -> Figure:
         top -= TITLE
         for strip, space in zip(block, spaces, strict=True):
             box = (labels / WIDTH, (top - row) / total, 1 - labels / WIDTH, row / total)
-            _draw(figure.add_axes(box), strip, columns)
+            draw_strip(figure.add_axes(box), strip, columns)
             top -= row + space
     return figure
-
-
-def _is_long(label: str) -> bool:
-    return len(label) > len("|difference|")
-
-
-def _draw(axes: Axes, strip: _Strip, columns: int) -> None:
-    """Frames side by side on an axis that has room for ``columns`` of them."""
-    steps, height, width, _ = strip.frames.shape
-    gutter = max(1, round(GUTTER * width))
-    padded = np.pad(strip.frames, ((0, 0), (0, 0), (0, gutter), (0, 0)), constant_values=1.0)
-    row = padded.transpose(1, 0, 2, 3).reshape(height, -1, 3)
-    axes.imshow(np.rint(row * 255).astype(np.uint8), interpolation="none", aspect="auto")
-    axes.set_xlim(-0.5, columns * (width + gutter) - 0.5)
-    ink = MUTED if strip.label == "|difference|" else INK
-    text, size = (strip.label.replace(" ", "\n"), 7) if _is_long(strip.label) else (strip.label, 9)
-    axes.set_ylabel(text, rotation=0, ha="right", va="center", color=ink, fontsize=size)
-    centres = [step * (width + gutter) + width / 2 for step in range(steps)] if strip.first else []
-    axes.set_xticks(centres, [str(strip.first + step) for step in range(len(centres))], fontsize=7)
-    axes.set_yticks([])
-    axes.tick_params(length=0, pad=1)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)

@@ -1,8 +1,9 @@
 """A named loss is a weighted sum of terms: L = Σ w_i · L_i.
 
 A term is a module of this package with one public function ``name(forecast, target, *, options…) -> scalar``; means
-run over every axis unless its docstring says otherwise. ``FRAMES = "video"`` marks a term that needs images, and
-``RAW_WEIGHTS`` names the file under ``data/raw`` that a term reads.
+run over every axis unless its docstring says otherwise. ``FRAMES = "video"`` marks a term that needs images,
+``SMALLEST_FRAME`` says how many pixels a side its window takes, and ``RAW_WEIGHTS`` names the file under ``data/raw``
+that a term reads.
 """
 
 from collections.abc import Callable, Mapping

@@ -18,7 +18,8 @@ from torch.nn import functional
 from framecast.errors import UserError
 
 FRAMES = "video"
-SIGMA, RADIUS = 1.5, 5
+SMALLEST_FRAME = 11  #: pixels that the window takes along each side
+SIGMA, RADIUS = 1.5, SMALLEST_FRAME // 2
 C1, C2 = 0.01**2, 0.03**2
 
 
@@ -28,7 +29,7 @@ def ssim(forecast: Float[Tensor, "b k c h w"], target: Float[Tensor, "b k c h w"
     The metric clips forecasts to [0, 1] and the loss does not, so that its gradient reaches what lies outside.
     Raises UserError for frames that are smaller than the window.
     """
-    size = 2 * RADIUS + 1
+    size = SMALLEST_FRAME
     if min(target.shape[-2:]) < size:
         height, width = target.shape[-2:]
         raise UserError(

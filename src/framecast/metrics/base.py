@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from framecast.errors import UserError
+
 T = TypeVar("T")
 
 
@@ -59,14 +61,22 @@ class Metric(ABC):
     """Accumulates pairs; yields one float64 per horizon step.
 
     ``better`` says which way is an improvement, ``"one"`` being towards 1; ``unit`` is the axis label. Metrics whose
-    module has ``FRAMES = "video"`` are skipped on series.
+    module has ``FRAMES = "video"`` are skipped on series. ``smallest_frame`` is how many pixels a side a window takes,
+    against which ``params.yaml`` is checked. Raises UserError for smaller frames.
     """
 
     id: ClassVar[str]
     better: ClassVar[Literal["lower", "higher", "one"]]
     unit: ClassVar[str]
+    smallest_frame: ClassVar[int] = 1
 
     def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:
+        if min(frame_shape[1:], default=self.smallest_frame) < self.smallest_frame:
+            height, width = frame_shape[1:]
+            raise UserError(
+                f"evaluation.metrics: {self.id} needs frames of at least {self.smallest_frame}×{self.smallest_frame} "
+                f"pixels, this data set has {height}×{width}; remove {self.id} from the list"
+            )
         self.horizon = horizon
         self.frame_shape = frame_shape
 

@@ -18,7 +18,6 @@ from framecast.errors import UserError
 from framecast.metrics.base import FrameMean, Metric, Pair
 from framecast.metrics.kernels.errors import decibels, mean_square
 from framecast.metrics.kernels.windows import UNIFORM, mean_ssim_3d
-from framecast.metrics.ssim import require_window
 
 FRAMES = "video"
 
@@ -105,9 +104,9 @@ class SsimSrvp(Metric):
     id = "ssim_srvp"
     better = "higher"
     unit = "3-D SSIM over neighbouring samples"
+    smallest_frame = 7
 
     def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:
-        require_window(self.id, frame_shape, UNIFORM)
         super().__init__(horizon, frame_shape)
         self.range = ForecastRange(horizon)
         self.samples = 0

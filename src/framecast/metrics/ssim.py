@@ -11,22 +11,10 @@ from typing import ClassVar, Literal
 from jaxtyping import Float64
 from torch import Tensor
 
-from framecast.errors import UserError
 from framecast.metrics.base import FrameMean, Pair
 from framecast.metrics.kernels.windows import GAUSSIAN, UNIFORM, Moments, Window, moments
 
 FRAMES = "video"
-
-
-def require_window(metric: str, frame_shape: tuple[int, ...], window: Window) -> None:
-    """Raise UserError when a frame (C, H, W) is smaller than the metric's window."""
-    size = len(window.weights)
-    if min(frame_shape[1:]) < size:
-        height, width = frame_shape[1:]
-        raise UserError(
-            f"evaluation.metrics: {metric} needs frames of at least {size}×{size} pixels, "
-            f"this data set has {height}×{width}; remove {metric} from the list"
-        )
 
 
 @cache
@@ -44,13 +32,10 @@ class FrameSsim(FrameMean):
     """SSIM of each frame, the mean over its channels: a window, the images that it sees, and their range R."""
 
     better = "higher"
+    smallest_frame = 7
     window: ClassVar[Window] = UNIFORM
     images: ClassVar[Literal["clipped", "truncated"]] = "clipped"
     peak: ClassVar[float] = 1.0
-
-    def __init__(self, horizon: int, frame_shape: tuple[int, ...]) -> None:
-        require_window(self.id, frame_shape, self.window)
-        super().__init__(horizon, frame_shape)
 
     def values(self, pair: Pair) -> Float64[Tensor, "b k"]:
         """SSIM of each frame."""
@@ -91,4 +76,5 @@ class SsimGauss(FrameSsim):
 
     id = "ssim_gauss"
     unit = "SSIM with Gaussian window"
+    smallest_frame = 11
     window = GAUSSIAN

@@ -32,9 +32,9 @@ reads [ẑ; the output of its opposite on the way down]. A module, with the ``ke
 falls back to one group, in the convolution and in its normalisation alike, where 8 does not divide hid_T/2.
 
 ``release`` chooses between the two codes' encoder and decoder. ``"openstl"`` is written above: the sum with z₁, and
-up-sampling by a convolution to 4 Ĉ channels and a pixel shuffle; its convolutions start as truncated normal numbers of
-σ = 0.02, those of gSTA as normal ones of σ = √(2/fan-out), with biases of 0. ``"first"`` has a = LeakyReLU(0.2),
-[d; z₁] in the place of the sum, transposed convolutions, and PyTorch's own start.
+up-sampling by a convolution to 4 Ĉ channels and a pixel shuffle; its convolutions start as normal numbers of σ = 0.02
+(which the code cuts off at ±2, where none are), those of gSTA as ones of σ = √(2/fan-out), with biases of 0.
+``"first"`` has a = LeakyReLU(0.2), [d; z₁] in the place of the sum, transposed convolutions, and PyTorch's own start.
 
 The defaults are OpenSTL's network for Moving MNIST (gSTA). The first release is ``release="first", translator="incepu",
 translator_channels=256``. Departures from both codes: ``depth=1`` is possible (they want 2 or more); an odd
@@ -74,7 +74,7 @@ class ConvBlock(nn.Module):
         self.norm = nn.GroupNorm(2, channels)
         self.activation = nn.SiLU() if release == "openstl" else nn.LeakyReLU(0.2)
         if release == "openstl":
-            nn.init.trunc_normal_(self.conv.weight, std=0.02)
+            nn.init.normal_(self.conv.weight, std=0.02)
             _zero_bias(self.conv)
 
     def forward(self, x: Tensor) -> Tensor:

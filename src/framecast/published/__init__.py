@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
-from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from framecast import plain_yaml
 from framecast.errors import UserError
 
 FOLDER = Path(__file__).parent
@@ -23,6 +23,12 @@ Better = Literal["lower", "higher"]
 Word = Literal["reproduced", "better", "worse", "not comparable"]
 Mode = Literal["free-running", "teacher-forced"]
 Status = Literal["measured", "not a measurement"]
+Selection = Literal["validation", "test", "last", "unknown"]
+
+# A text is never a number, not even one that could be read as one.
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+PositiveFloat = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 
 # Why a number of ours is not set against the literature, by where its data came from.
 FOREIGN_DATA = {"bundled": "bundled data", "stand-in": "stand-in data"}
@@ -34,13 +40,18 @@ class _Strict:
 
 @dataclass(frozen=True)
 class Value(_Strict):
-    """One published score; ``curve`` holds it per forecast step (1…K) where the source gives that."""
+    """One published score.
+
+    ``curve`` holds it per forecast step (1…K) where the source gives that, ``reruns`` what others got who trained the
+    same system anew.
+    """
 
     dataset: str
     depth: PositiveInt
     printed: PositiveFloat
     corrected: PositiveFloat
     curve: dict[PositiveInt, PositiveFloat] = field(default_factory=dict)
+    reruns: tuple[PositiveFloat, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,8 @@ class Table(_Strict):
 
     ``mode`` is how the forecasts were fed. ``leaky`` says that the published system saw the frames it had to forecast:
     only a replication with the same flaw is set against it. What is ``not a measurement`` is quoted and never compared.
+    ``selected_on`` is the split that chose the weights; of a system that is scored on its own selection, the published
+    number is too good.
     """
 
     number: str
@@ -64,9 +77,21 @@ class Table(_Strict):
     values: tuple[Value, ...]
     network: dict[str, Any] = field(default_factory=dict)  #: arguments of the model that was really trained
     data: dict[str, dict[str, Any]] = field(default_factory=dict)  #: dataset → arguments that make its protocol
+    recipe: dict[str, Any] = field(default_factory=dict)  #: keys of the training section that the number is due to
     mode: Mode = "free-running"
     leaky: bool = False
     status: Status = "measured"
+    selected_on: Selection = "unknown"
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a reader of the numbers has to know besides protocol and note, as sentences."""
+        reruns = [f"{rerun:g}" for value in self.values for rerun in value.reruns]
+        told = {
+            "Its weights were selected on the test set, ours on a validation set.": self.selected_on == "test",
+            f"Trained anew by others: {', '.join(reruns)}.": bool(reruns),
+        }
+        return tuple(sentence for sentence, holds in told.items() if holds)
 
     def value(self, dataset: str, depth: int | None) -> Value | None:
         """The entry for a data set and depth, or None where the source has none."""
@@ -116,7 +141,7 @@ class Verdict:
 
 
 def files() -> tuple[Path, ...]:
-    """The YAML files, sorted: whatever quotes them depends on their bytes."""
+    """The YAML files, sorted: whatever quotes them depends on their text."""
     return tuple(sorted(FOLDER.glob("*.yaml")))
 
 
@@ -132,13 +157,11 @@ def load(path: Path) -> Source:
     Raises UserError naming file, key and what was found when the file is not of the form above.
     """
     try:
-        return TypeAdapter(Source).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return TypeAdapter(Source).validate_python(plain_yaml.read(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{path.name}: {key}: {first['msg']}, found {first['input']!r}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path.name}: not YAML: {' '.join(str(error).split())}") from None
 
 
 def obstacles(table: Table, score: Mapping[str, Any]) -> tuple[str, ...]:
@@ -146,10 +169,10 @@ def obstacles(table: Table, score: Mapping[str, Any]) -> tuple[str, ...]:
 
     What was never measured, a reduced scale, data that is not the published one, a mode or lengths that we did not
     score, a model that sees what it must forecast where the published one did not (or the other way round), another
-    network or loss than those that were trained, or another protocol of the data.
+    network, loss or recipe than those that were trained, or another protocol of the data.
     """
     model, dataset = score["parameters"]["model"], score["parameters"]["dataset"]["arguments"]
-    protocol = table.data.get(score["dataset"], {})
+    protocol, recipe = table.data.get(score["dataset"], {}), score["parameters"].get("training", {})
     ours, theirs = score["modes"].get(table.mode), {"context": table.context, "horizon": table.horizon}
     leaks = score["causal"] != "causal"
     reasons = {
@@ -162,6 +185,7 @@ def obstacles(table: Table, score: Mapping[str, Any]) -> tuple[str, ...]:
         "the published system is leaky": table.leaky and not leaks,
         "another network": any(model.get(name) != value for name, value in table.network.items()),
         "another loss": score["loss"] != table.loss,
+        "another recipe": any(recipe.get(name) != value for name, value in table.recipe.items()),
         "another protocol": any(dataset.get(name) != value for name, value in protocol.items()),
     }
     return tuple(reason for reason, holds in reasons.items() if holds)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from framecast.figures.shared import components
-from framecast.report import tables
+from framecast.report import numbers, tables
 from framecast.results import Results, short
 
 
@@ -12,9 +12,9 @@ from framecast.results import Results, short
 class Impact:
     """A change in one metric and mode; ``word`` is better, worse or no difference."""
 
-    difference: tables.Number
-    low: tables.Number
-    high: tables.Number
+    difference: numbers.Number
+    low: numbers.Number
+    high: numbers.Number
     word: str
 
 
@@ -39,7 +39,7 @@ class ImpactColumn:
     @property
     def unit(self) -> str:
         """The metric with the power of ten."""
-        return tables.scaled(self.metric.id, self.power)
+        return numbers.scaled(self.metric.id, self.power)
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def _impact(
     width = (effect.high - effect.low) / scale
     decimals = min(6, max(1, 2 - math.floor(math.log10(width)))) if width else 4
     difference, low, high = (
-        tables.Number(
-            tables.fixed(value / scale, decimals),
+        numbers.Number(
+            numbers.fixed(value / scale, decimals),
             {**about, "statistic": f"effect-{name}", "value": repr(value)},
         )
         for name, value in (("difference", effect.difference), ("low", effect.low), ("high", effect.high))

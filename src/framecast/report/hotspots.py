@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from framecast.report import tables
+from framecast.report import numbers, tables
 from framecast.results import CellFiles, Results, System, short
 
 
@@ -17,8 +17,8 @@ from framecast.results import CellFiles, Results, System, short
 class Preference:
     """A layer: means over seeds, and what training did to it in each of them."""
 
-    trained: tables.Number
-    untrained: tables.Number
+    trained: numbers.Number
+    untrained: numbers.Number
     verdict: str
 
 
@@ -35,7 +35,7 @@ class Row:
 class Part:
     """The table of a dataset: systems down, layers across; ``area`` is the share of places that are digits."""
 
-    area: tables.Number
+    area: numbers.Number
     layers: int
     rows: tuple[Row, ...]
 
@@ -81,6 +81,6 @@ def _verdict(intervals: list[tuple[float, float]]) -> str:
     return "no difference" if all(low <= 0 <= high for low, high in intervals) else "seeds differ"
 
 
-def _number(dataset: str, statistic: str, value: float) -> tables.Number:
+def _number(dataset: str, statistic: str, value: float) -> numbers.Number:
     data = {"dataset": dataset, "metric": "preference", "statistic": statistic, "value": repr(value)}
-    return tables.Number(tables.significant(value, digits=3), data)
+    return numbers.Number(numbers.significant(value, digits=3), data)

@@ -3,14 +3,16 @@
 Nothing here is a foregone conclusion. Where the scores do not show the leak, the sentence says so.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from framecast import published
 from framecast.figures.shared import leak
 from framecast.figures.shared.choice import featured
-from framecast.report import tables
+from framecast.report import numbers, tables
+from framecast.report.recorded import Recorded, recorded
 from framecast.results import TEACHER_FORCED, Results, Spread, System, label, short
+from framecast.results.records import Record
 from framecast.study import catalogue
 
 
@@ -22,7 +24,7 @@ class Name:
 
 
 #: Words, names, and numbers that a program can check, in the order in which they are read.
-Sentence = tuple[str | Name | tables.Number, ...]
+Sentence = tuple[str | Name | numbers.Number, ...]
 
 #: What a leak through an argument of a model is, in plain words: argument → value → text.
 MECHANISM = {
@@ -44,9 +46,9 @@ class LeakRow:
     label: str
     kind: str
     marks: tuple[str, ...]
-    scores: tuple[tables.Score | None, ...]
+    scores: tuple[numbers.Score | None, ...]
     is_open: tuple[bool, ...]  #: for each span, whether this system has seen a target in it
-    fall: tables.Number | None  #: how much worse the last output is than those before it
+    fall: numbers.Number | None  #: how much worse the last output is than those before it
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,19 @@ class LeakPart:
 
 @dataclass(frozen=True)
 class Beside:
-    """A published value with one of our systems that it can be held against; ours is None before it is scored."""
+    """A published value with one of our systems that it can be held against; ours is None before it is scored.
+
+    ``recorded`` is what the published system itself reached in a recorded run at published settings.
+    """
 
     source: published.Source
     table: published.Table
-    value: tables.Number
+    value: numbers.Number
     label: str
     marks: tuple[str, ...]
-    ours: tables.Score | None
+    ours: numbers.Score | None
     verdict: published.Verdict
+    recorded: Recorded | None
 
 
 def part(results: Results, dataset: str) -> LeakPart | None:
@@ -130,16 +136,16 @@ def _row(
     )
 
 
-def _score(results: Results, dataset: str, system: System, metric: str, span: leak.Span) -> tables.Score | None:
+def _score(results: Results, dataset: str, system: System, metric: str, span: leak.Span) -> numbers.Score | None:
     """Over a whole mode as the table of scores has it, over a part of it from each cell's own steps."""
     _, horizon = results.lengths(dataset, span.mode)
     if len(span.steps) == horizon:
-        return tables.score(results, dataset, system, metric, mode=span.mode)
+        return numbers.score(results, dataset, system, metric, mode=span.mode)
     spread = results.window(dataset, system, metric, span.mode, span.steps)
     if spread is None:
         return None
-    data = tables.data_of(dataset, system, metric, span.mode, f"{span.steps[0]}..{span.steps[-1]}")
-    return tables.written(spread, data, None, tables.anchor(dataset, system))
+    data = numbers.data_of(dataset, system, metric, span.mode, f"{span.steps[0]}..{span.steps[-1]}")
+    return numbers.written(spread, data, None, numbers.anchor(dataset, system))
 
 
 # --- sentences ------------------------------------------------------------------------------------
@@ -225,32 +231,32 @@ def _name(results: Results, dataset: str, system: System) -> Name:
 
 def _number(
     dataset: str, system: System, metric: str, steps: str, spread: Spread, unit: str
-) -> tuple[str | tables.Number, ...]:
-    data = tables.data_of(dataset, system, metric, TEACHER_FORCED, steps)
-    score = tables.written(spread, data, None, "")
+) -> tuple[str | numbers.Number, ...]:
+    data = numbers.data_of(dataset, system, metric, TEACHER_FORCED, steps)
+    score = numbers.written(spread, data, None, "")
     return (score.mean, *((" ± ", score.sd) if score.sd else ()), unit)
 
 
-def _moved(dataset: str, levels: leak.Levels, metric: str, unit: str) -> tuple[str | tables.Number, ...]:
+def _moved(dataset: str, levels: leak.Levels, metric: str, unit: str) -> tuple[str | numbers.Number, ...]:
     """A fall or a rise, with its standard deviation over seeds."""
     told = _fall(dataset, levels, metric)
-    size = tables.Number(told.mean.text.removeprefix("−"), told.mean.data)
+    size = numbers.Number(told.mean.text.removeprefix("−"), told.mean.data)
     word = "a fall of " if levels.fall.mean > 0 else "a rise of "
     return (word, size, *((" ± ", told.sd) if told.sd else ()), unit)
 
 
-def _fall(dataset: str, levels: leak.Levels, metric: str) -> tables.Score:
+def _fall(dataset: str, levels: leak.Levels, metric: str) -> numbers.Score:
     """How much worse the last output is, with the decimals of the two levels that it lies between."""
-    data = tables.data_of(dataset, levels.system, metric, TEACHER_FORCED)
-    decimals = len(tables.significant(levels.last.mean).partition(".")[2])
+    data = numbers.data_of(dataset, levels.system, metric, TEACHER_FORCED)
+    decimals = len(numbers.significant(levels.last.mean).partition(".")[2])
     mean, sd = (
         None
         if value is None
-        else tables.Number(tables.fixed(value, decimals), {**data, "statistic": f"fall-{name}", "value": repr(value)})
+        else numbers.Number(numbers.fixed(value, decimals), {**data, "statistic": f"fall-{name}", "value": repr(value)})
         for name, value in (("mean", levels.fall.mean), ("sd", levels.fall.sd))
     )
     assert mean is not None
-    return tables.Score(mean, sd, levels.fall.seeds, "")
+    return numbers.Score(mean, sd, levels.fall.seeds, "")
 
 
 def _unit(metric: str) -> str:
@@ -261,7 +267,7 @@ def _unit(metric: str) -> str:
 # --- published beside ours ------------------------------------------------------------------------
 
 
-def beside(results: Results, dataset: str) -> list[Beside]:
+def beside(results: Results, dataset: str, records: Sequence[Record] = ()) -> list[Beside]:
     """What is published about a dataset and stands in no grid table: another metric or mode than the leading ones."""
     if not results.scored(dataset):
         return []
@@ -272,22 +278,28 @@ def beside(results: Results, dataset: str) -> list[Beside]:
         for table in source.tables
         for value in table.values
         if value.dataset == dataset and ((table.metric, table.mode) != leading)
-        for row in _beside(results, dataset, source, table, value)
+        for row in _beside(results, dataset, source, table, value, recorded(records, table, value))
     ]
 
 
 def _beside(
-    results: Results, dataset: str, source: published.Source, table: published.Table, value: published.Value
+    results: Results,
+    dataset: str,
+    source: published.Source,
+    table: published.Table,
+    value: published.Value,
+    known: Recorded | None,
 ) -> Iterator[Beside]:
     """Ours of the same model and depth, whatever its loss; of a leaky one its honest twin too."""
     systems = results.systems(dataset)
     same = [system for system in systems if (system.model, system.depth) == (table.model, value.depth)]
     exact = [system for system in same if system.loss == table.loss]
-    for system in exact or [system for system in featured(results, dataset) if system in same] or same[:1]:
-        yield _held(results, dataset, source, table, value, system)
+    chosen = exact or [system for system in featured(results, dataset) if system in same] or same[:1]
+    for system in chosen:
+        yield _held(results, dataset, source, table, value, system, known if system == chosen[0] else None)
         found = leak.twin(results, dataset, system) if table.leaky and table.status == "measured" else None
         if found:
-            yield _held(results, dataset, source, table, value, found[0])
+            yield _held(results, dataset, source, table, value, found[0], None)
 
 
 def _held(
@@ -297,20 +309,22 @@ def _held(
     table: published.Table,
     value: published.Value,
     system: System,
+    known: Recorded | None,
 ) -> Beside:
-    ours = tables.score(results, dataset, system, table.metric, mode=table.mode)
+    ours = numbers.score(results, dataset, system, table.metric, mode=table.mode)
     spread = results.spread(dataset, system, table.metric, table.mode)
     reasons = published.obstacles(table, results.scored(dataset, system)[0].score)
     if spread is None and not reasons:
         reasons = ("not scored",)
     mean, sd = (spread.mean, spread.sd) if spread else (value.corrected, None)
-    data = tables.data_of(dataset, system, table.metric, table.mode)
+    data = numbers.data_of(dataset, system, table.metric, table.mode)
     return Beside(
         source,
         table,
-        tables.Number(f"{value.printed:g}", {**data, "statistic": "printed", "value": repr(value.printed)}),
+        numbers.Number(f"{value.printed:g}", {**data, "statistic": "printed", "value": repr(value.printed)}),
         short(results.systems(dataset), system),
         tables.marks(results, dataset, system),
         ours,
         published.verdict(mean, sd, value.corrected, reasons=reasons, better=table.better),
+        known,
     )

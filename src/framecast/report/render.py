@@ -17,8 +17,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from framecast.figures.base import caption
 from framecast.published import RELATIVE_TOLERANCE, Discrepancy
-from framecast.report import clips, components, hotspots, leak, tables
+from framecast.report import clips, components, hotspots, leak, numbers, runs, tables
 from framecast.results import CellFiles, Results, System, label
+from framecast.results.records import Record
 from framecast.study.params import Study
 
 SOURCES = {
@@ -87,8 +88,13 @@ def render(
     studies: Mapping[str, Study],
     scale: str,
     holes: Sequence[tuple[str, str]] = (),
+    records: Sequence[Record] = (),
+    folder: str = "records",
 ) -> str:
-    """The page. ``figures`` maps (figure, dataset) to an SVG file, in the order in which they are to be read."""
+    """The page. ``figures`` maps (figure, dataset) to an SVG file, in the order in which they are to be read.
+
+    ``folder`` is where the records lie, as seen from the page.
+    """
     environment = Environment(
         loader=PackageLoader("framecast.report"),
         autoescape=True,
@@ -98,7 +104,7 @@ def render(
         keep_trailing_newline=True,
     )
     style, script = (_source(environment, name) for name in ("report.css", "report.js"))
-    parts = list(_studies(results, figures, studies))
+    parts = list(_studies(results, figures, studies, records))
     shown = [dataset for part in parts for dataset in part.datasets]
     return environment.get_template("report.html.j2").render(
         style=style,
@@ -110,19 +116,28 @@ def render(
         glances=[glance for dataset in shown if (glance := tables.glance(results, dataset.name))],
         studies=parts,
         provenance=list(_provenance(results, [dataset.name for dataset in shown])),
+        runs=runs.runs(records),
+        answers=runs.answers(records),
+        folder=folder,
         discrepancies=list(_discrepancies(results, studies)),
         tolerance=f"{RELATIVE_TOLERANCE:.0%}".replace("%", " %"),
     )
 
 
 def _source(environment: Environment, name: str) -> str:
-    """A file beside the templates that holds no value: ours as it stands, so it is not escaped."""
+    """A file beside the templates that holds no value: ours as it stands, so it is not escaped.
+
+    Its lines end as they are committed; Jinja ends those of the template so itself.
+    """
     assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
+    return environment.loader.get_source(environment, name)[0].replace("\r\n", "\n")
 
 
 def _studies(
-    results: Results, figures: Mapping[tuple[str, str], Path], studies: Mapping[str, Study]
+    results: Results,
+    figures: Mapping[tuple[str, str], Path],
+    studies: Mapping[str, Study],
+    records: Sequence[Record],
 ) -> Iterator[StudyPart]:
     told: set[str] = set()
     for name, study in studies.items():
@@ -132,13 +147,15 @@ def _studies(
         yield StudyPart(
             name=name,
             title=study.title or name.replace("_", " ").capitalize(),
-            grid=tables.grid(results, study),
-            datasets=[_dataset(results, figures, dataset) for dataset in new],
+            grid=tables.grid(results, study, records),
+            datasets=[_dataset(results, figures, dataset, records) for dataset in new],
             missing=tuple(dataset for dataset in study.every("datasets") if dataset not in run),
         )
 
 
-def _dataset(results: Results, figures: Mapping[tuple[str, str], Path], dataset: str) -> DatasetPart:
+def _dataset(
+    results: Results, figures: Mapping[tuple[str, str], Path], dataset: str, records: Sequence[Record]
+) -> DatasetPart:
     score = results.scored(dataset)[0].score
     return DatasetPart(
         name=dataset,
@@ -147,7 +164,7 @@ def _dataset(results: Results, figures: Mapping[tuple[str, str], Path], dataset:
         sequences=f"{score['sequences']} {score['split']} sequences",
         lengths="; ".join(_lengths(results, dataset)),
         leak=leak.part(results, dataset),
-        beside=leak.beside(results, dataset),
+        beside=leak.beside(results, dataset, records),
         impact=components.impact(results, dataset),
         hotspots=hotspots.part(results, dataset),
         comparisons=tables.comparisons(results, dataset),
@@ -203,7 +220,7 @@ def _provenance_of(results: Results, dataset: str, system: System) -> Provenance
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in sorted(run["versions"].items()))
         facts["fingerprints"] = ", ".join(f"{name} {value}" for name, value in sorted(run["fingerprints"].items()))
     return Provenance(
-        tables.anchor(dataset, system), str(system), dataset, facts, _pretty(run.get("parameters", {})), cells
+        numbers.anchor(dataset, system), str(system), dataset, facts, _pretty(run.get("parameters", {})), cells
     )
 
 

@@ -8,7 +8,7 @@ from framecast import artifacts
 from framecast.errors import UserError
 from framecast.evaluation.tables import tabulate
 from framecast.figures.activations import animation
-from framecast.figures.base import svg
+from framecast.figures.base import drawn
 from framecast.report.write import PARTIAL, read_results
 from framecast.study import catalogue
 
@@ -21,7 +21,7 @@ def draw(grid: "Grid", cell: "Cell", figure: str, output: str = "") -> list[Path
 
     Baselines of its dataset that are scored stand in it too. Raises UserError for a figure that there is not or that
     does not suit the dataset, a baseline, a cell without a score, a model that shows nothing, and an output that is
-    not named .svg.
+    named neither .svg nor .png.
     """
     path = Path(output or PARTIAL / cell.name / f"{figure}.svg")
     _check(grid, cell, figure, path)
@@ -30,7 +30,7 @@ def draw(grid: "Grid", cell: "Cell", figure: str, output: str = "") -> list[Path
     with TemporaryDirectory() as folder:
         tabulate(grid, scored, Path(folder))
         results = read_results(grid, Path(folder), scored)
-        made = {path: svg(figure, results, cell.dataset)}
+        made = {path: drawn(figure, results, cell.dataset, path.suffix[1:])}
     if figure == "activations":
         made = {path.with_suffix(".gif"): animation(results.cells[0]), **made}
     for name, content in made.items():
@@ -51,5 +51,5 @@ def _check(grid: "Grid", cell: "Cell", figure: str, path: Path) -> None:
         )
     if cell.is_baseline:
         raise UserError(f"cell {cell.name}: a baseline has no run; name a trained cell, baselines are drawn beside it")
-    if path.suffix != ".svg":
-        raise UserError(f"--output: found {path}; allowed: a file name that ends in .svg")
+    if path.suffix not in (".svg", ".png"):
+        raise UserError(f"--output: found {path}; allowed: a file name that ends in .svg or .png")

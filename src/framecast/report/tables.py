@@ -1,4 +1,4 @@
-"""The numbers of the report: each rounded for the eye, and whole in attributes that a program can check.
+"""The tables of the report.
 
 Everything here is a frozen value made from ``Results``; the templates only lay it out.
 """
@@ -9,29 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from framecast import published
+from framecast.report.numbers import Number, Score, data_of, scaled, scientific, score, significant
+from framecast.report.recorded import Recorded, recorded
 from framecast.results import Results, Spread, System, goodness, label, short
+from framecast.results.records import Record
 from framecast.study import catalogue
 from framecast.study.params import Study
-
-SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number as it is read, and as ``data-…`` attributes that say exactly what it is."""
-
-    text: str
-    data: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Score:
-    """A system's score: mean, sd over its seeds where there are several, and where its provenance stands."""
-
-    mean: Number
-    sd: Number | None
-    seeds: int
-    anchor: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +25,7 @@ class Entry:
     printed: Number | None = None
     corrected: Number | None = None
     verdict: published.Verdict | None = None
+    recorded: Recorded | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +47,7 @@ class Column:
     mode: str
     power: int
     quoted: bool
+    recorded: bool  #: whether a published system of it has a recorded number
 
     @property
     def unit(self) -> str:
@@ -135,105 +120,19 @@ class Glance:
     different: int
 
 
-def anchor(dataset: str, system: System) -> str:
-    """The id of a system's provenance, of letters, digits and dashes."""
-    return "cell-" + "".join(part if part.isalnum() else "-" for part in f"{dataset}-{system}")
-
-
-# --- how numbers are written ----------------------------------------------------------------------
-
-
-def significant(value: float, power: int = 0, digits: int = 4) -> str:
-    """``value`` / 10^power with four significant digits, so that a column in one power can be read downwards.
-
-    >>> significant(0.06213, power=-2), significant(1892.3), significant(0.0)
-    ('6.213', '1892', '0')
-    """
-    if not math.isfinite(value):
-        return str(value)
-    if not value:
-        return "0"
-    text = f"{value / 10.0**power:.{_decimals(value / 10.0**power, digits)}f}"
-    return text.replace("-", "−")
-
-
-def fixed(value: float, decimals: int) -> str:
-    """A number with so many decimals; what rounds to zero has no sign.
-
-    >>> fixed(-1.25, 1), fixed(-0.004, 2)
-    ('−1.2', '0.00')
-    """
-    text = f"{value:.{decimals}f}"
-    return text.replace("-", "−" if text.strip("-0.") else "")
-
-
-def scaled(metric: str, power: int) -> str:
-    """A metric with the power of ten that its numbers are read in: mse_pix01 × 10⁻²."""
-    return f"{metric} × 10{str(power).translate(SUPERSCRIPT)}" if power else metric
-
-
-def scientific(value: float) -> str:
-    """Four significant digits, in powers of ten where the plain number would be mostly zeros.
-
-    >>> scientific(0.7474), scientific(0.000551)
-    ('0.7474', '5.510 × 10⁻⁴')
-    """
-    if not value or not math.isfinite(value) or 1e-3 <= abs(value) < 1e6:
-        return significant(value)
-    power = math.floor(math.log10(abs(value)))
-    return f"{significant(value, power)} × 10{str(power).translate(SUPERSCRIPT)}"
-
-
-def _decimals(value: float, digits: int) -> int:
-    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-
-
-def score(
-    results: Results, dataset: str, system: System, metric: str, power: int | None = None, mode: str | None = None
-) -> Score | None:
-    """Mean and sd of a system in a mode, written in a power of ten or (None) by themselves."""
-    mode = mode or results.primary_mode(dataset)
-    spread = results.spread(dataset, system, metric, mode)
-    return written(spread, data_of(dataset, system, metric, mode), power, anchor(dataset, system)) if spread else None
-
-
-def written(spread: Spread, data: dict[str, str], power: int | None, anchor: str) -> Score:
-    """A spread as it is read; its sd has the mean's last decimal."""
-    text = scientific(spread.mean) if power is None else significant(spread.mean, power)
-    return Score(
-        Number(text, {**data, "statistic": "mean", "value": repr(spread.mean)}),
-        _sd(spread, data, power),
-        spread.seeds,
-        anchor,
-    )
-
-
-def _sd(spread: Spread, data: dict[str, str], power: int | None) -> Number | None:
-    if spread.sd is None:
-        return None
-    scale = 10.0 ** (power or 0)
-    plain = power is not None or abs(spread.mean) >= 1e-3
-    text = f"{spread.sd / scale:.{_decimals(spread.mean / scale, 4)}f}" if plain else scientific(spread.sd)
-    return Number(text, {**data, "statistic": "sd", "value": repr(spread.sd)})
-
-
-def data_of(dataset: str, system: System, metric: str, mode: str, steps: str = "all") -> dict[str, str]:
-    """What a number is about, for a program: whose score, by which metric, in which mode, over which steps."""
-    depth = "" if system.depth is None else str(system.depth)
-    whose = {"dataset": dataset, "model": system.model, "depth": depth, "loss": system.loss or ""}
-    return {**whose, "metric": metric, "mode": mode, "steps": steps}
-
-
 # --- grid tables ----------------------------------------------------------------------------------
 
 
-def grid(results: Results, study: Study) -> Grid:
-    """The grid table of a study: its whole product, whether run or not, then baselines and floors."""
+def grid(results: Results, study: Study, records: Sequence[Record] = ()) -> Grid:
+    """The grid table of a study: its whole product, whether run or not, then baselines and floors.
+
+    Beside published values stands what ``records`` at published settings reached.
+    """
     systems = [System(model, loss, depth) for model, loss, depth in study.systems]
     shown = [dataset for dataset in study.every("datasets") if results.scored(dataset)]
-    columns = tuple(_column(results, dataset, systems) for dataset in shown)
+    columns = tuple(_column(results, dataset, systems, records) for dataset in shown)
     baselines = sorted({system for column in columns for system in results.baselines(column.dataset)}, key=str)
-    rows = [_row(results, columns, system, short(systems, system)) for system in systems]
+    rows = [_row(results, columns, system, short(systems, system), records) for system in systems]
     rows += [_row(results, columns, system, system.model) for system in baselines]
     floors = [_floor(results, column) for column in columns]
     if any(entry.score for entry in floors):
@@ -241,19 +140,21 @@ def grid(results: Results, study: Study) -> Grid:
     return Grid(columns, tuple(rows), _quotes(results, columns, systems))
 
 
-def _column(results: Results, dataset: str, systems: Sequence[System]) -> Column:
+def _column(results: Results, dataset: str, systems: Sequence[System], records: Sequence[Record]) -> Column:
     """Numbers are read in the power of ten of the published value or, without one, of our own best."""
     metric = results.primary_metric(dataset)
-    quoted = [found[1].corrected for system in systems if (found := results.literature(dataset, system, metric))]
+    known = [found for system in systems if (found := results.literature(dataset, system, metric))]
+    quoted = [value.corrected for _, value in known]
     spreads = [results.spread(dataset, system, metric) for system in results.systems(dataset)]
     sizes = quoted or [abs(spread.mean) for spread in spreads if spread and spread.mean]
     power = math.floor(math.log10(min(sizes))) if sizes else 0
     power = power if power < -1 or power > 3 else 0
-    return Column(dataset, metric, results.primary_mode(dataset), power, bool(quoted))
+    has_record = any(recorded(records, *found) for found in known)
+    return Column(dataset, metric, results.primary_mode(dataset), power, bool(quoted), has_record)
 
 
-def _row(results: Results, columns: Sequence[Column], system: System, name: str) -> Row:
-    entries = tuple(_entry(results, column, system) for column in columns)
+def _row(results: Results, columns: Sequence[Column], system: System, name: str, records: Sequence[Record] = ()) -> Row:
+    entries = tuple(_entry(results, column, system, records) for column in columns)
     told = tuple(dict.fromkeys(mark for column in columns for mark in marks(results, column.dataset, system)))
     return Row(name, "trained" if system.loss else "baseline", entries, told)
 
@@ -264,7 +165,7 @@ def marks(results: Results, dataset: str, system: System) -> tuple[str, ...]:
     return tuple(mark for mark, holds in found.items() if holds)
 
 
-def _entry(results: Results, column: Column, system: System) -> Entry:
+def _entry(results: Results, column: Column, system: System, records: Sequence[Record]) -> Entry:
     ours = score(results, column.dataset, system, column.metric, column.power)
     found = results.literature(column.dataset, system, column.metric)
     if found is None:
@@ -277,7 +178,7 @@ def _entry(results: Results, column: Column, system: System) -> Entry:
         Number(significant(number, column.power), {**data, "statistic": reading, "value": repr(number)})
         for reading, number in (("printed", value.printed), ("corrected", value.corrected))
     )
-    return Entry(ours, printed, corrected, verdict)
+    return Entry(ours, printed, corrected, verdict, recorded(records, table, value, column.power))
 
 
 def _verdict(

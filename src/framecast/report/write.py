@@ -9,7 +9,7 @@ from framecast.errors import UserError
 from framecast.evaluation.tables import tabulate
 from framecast.figures.base import svg
 from framecast.report.render import render
-from framecast.results import CellFiles, Results
+from framecast.results import CellFiles, Results, records
 from framecast.study.grid import FIGURES, REPORTS
 from framecast.upkeep.status import states
 
@@ -23,12 +23,13 @@ def write_report(grid: "Grid") -> None:
     """Draw every figure, write ``reports/report.html``, then the manifest that says what they belong to."""
     for manifest in FIGURES.glob("report-*.json"):  # it must not outlive its report: going back would stop at it
         manifest.unlink()
-    results = read_results(grid)
+    recorded, results = records.load_all(), read_results(grid)
     figures = dict(zip(grid.figures(), map(Path, grid.figure_files()), strict=True))
     for (figure, dataset), path in figures.items():
         artifacts.write_text(path, svg(figure, results, dataset).decode("utf-8"))
     page = REPORTS / "report.html"
-    artifacts.write_text(page, render(results, figures, grid.params.studies, grid.params.scale))
+    told = render(results, figures, grid.params.studies, grid.params.scale, records=recorded)
+    artifacts.write_text(page, told)
     _remove_others(grid)
     made = {path.name: artifacts.sha256_of(path) for path in [*figures.values(), page]}
     artifacts.write_json(grid.report_manifest, {"key": grid.report_key, "sha256": made})
@@ -43,6 +44,7 @@ def write_partial_report(grid: "Grid") -> Path:
     finished = [cell for cell in grid.scored if (grid.score_folder(cell) / "score.json").exists()]
     if not finished:
         raise UserError("report: no cell is scored yet, so there is nothing to tell; `framecast status` says why")
+    recorded = records.load_all()
     tabulate(grid, finished, PARTIAL)
     results = read_results(grid, PARTIAL, finished)  # one scored since then has no row in the tables
     figures = {}
@@ -56,7 +58,8 @@ def write_partial_report(grid: "Grid") -> Path:
         if found.state != "done"
     ]
     page = PARTIAL / "report.html"
-    artifacts.write_text(page, render(results, figures, grid.params.studies, grid.params.scale, holes))
+    told = render(results, figures, grid.params.studies, grid.params.scale, holes, recorded, "../records")
+    artifacts.write_text(page, told)
     return page
 
 

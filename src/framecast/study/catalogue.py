@@ -10,6 +10,7 @@ import ast
 import hashlib
 import importlib
 import inspect
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -73,6 +74,22 @@ def _constant(module: str, name: str) -> Any:
 def frames(package: str, name: str) -> str:
     """``series`` (B, T, C), ``video`` (B, T, C, H, W) or ``any``: the module's ``FRAMES``."""
     return constant(f"{package}.{name}", "FRAMES", "any")
+
+
+def side(kind: str, arguments: Mapping[str, Any]) -> tuple[int, str]:
+    """Pixels along the shorter side of a video dataset's frames, and the argument that says so, where one does."""
+    stated: int | str = constant(f"data.{kind}", "SIDE")
+    return (arguments[stated], stated) if isinstance(stated, str) else (stated, "")
+
+
+def raw_sources(kind: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a dataset reads of ``data/raw``, by the names under which it is fetched; nothing where it needs no file.
+
+    Its module says it as ``RAW_SOURCES = (({argument: value, …}, (source, …)), …)``: the first row whose arguments all
+    have these values.
+    """
+    rows: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = constant(f"data.{kind}", "RAW_SOURCES", ())
+    return next((sources for wanted, sources in rows if wanted.items() <= arguments.items()), ())
 
 
 @cache
@@ -213,17 +230,23 @@ def metrics() -> dict[str, tuple[str, str]]:
     found = {}
     for module in names("metrics"):
         for node in parsed(f"metrics.{module}").body:
-            if isinstance(node, ast.ClassDef) and (identifier := _text(node, "id")) is not None:
+            if isinstance(node, ast.ClassDef) and (identifier := _literal(node, "id")) is not None:
                 found[identifier] = (module, node.name)
     return found
 
 
 def metric_fact(metric: str, name: str) -> str:
     """``unit`` or ``better`` of a metric, as its class in ``metrics/`` (or that one's base class) states it."""
-    stated = [text for node in _lineage(metric) if (text := _text(node, name)) is not None]
+    stated = [text for node in _lineage(metric) if (text := _literal(node, name)) is not None]
     if not stated:
         raise LookupError(f"metric {metric} states no {name}")
     return stated[0]
+
+
+@cache
+def smallest_frame(metric: str) -> int:
+    """Pixels that a metric's window takes along each side of a frame; 1 for a metric without a window."""
+    return next((side for node in _lineage(metric) if (side := _literal(node, "smallest_frame")) is not None), 1)
 
 
 def is_per_sequence(metric: str) -> bool:
@@ -244,10 +267,10 @@ def _lineage(metric: str) -> list[ast.ClassDef]:
     return lineage
 
 
-def _text(node: ast.ClassDef, name: str) -> str | None:
-    """The literal text that a class body assigns to a name."""
+def _literal(node: ast.ClassDef, name: str) -> Any:
+    """The literal that a class body assigns to a name; None where it assigns none."""
     for statement in node.body:
         match statement:
-            case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=str(text))) if found == name:
-                return text
+            case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=value)) if found == name:
+                return value
     return None

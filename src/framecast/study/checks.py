@@ -63,6 +63,8 @@ def _check_product(params: Params, path: tuple[Any, ...], product: Product) -> N
         for loss in product.losses:
             for term in params.losses[loss]:
                 _fits(path, f"loss {loss} (term {term})", catalogue.frames("losses", term), dataset, holds)
+                window = catalogue.constant(f"losses.{term}", "SMALLEST_FRAME", 1)
+                _holds_a_window(params, dataset, window, f"loss {loss} (term {term})", path)
     for model in product.models:
         for loss in product.losses:
             _stays_within(params, path, model, loss)
@@ -72,6 +74,21 @@ def _fits(path: tuple[Any, ...], what: str, wants: str, dataset: str, holds: str
     if wants not in ("any", holds):
         told = f"found {what}, which needs {wants}, with dataset {dataset}, which is {holds}"
         raise Wrong(path, f"{told}; allowed: what fits together, so put them in different studies")
+
+
+def _holds_a_window(params: Params, dataset: str, window: int, what: str, path: tuple[Any, ...]) -> None:
+    """Refuse frames with less than ``window`` pixels a side; ``path`` is where ``what`` was asked for."""
+    if params.frames(dataset) == "series":
+        return
+    entry = params.datasets[dataset]
+    side, argument = catalogue.side(entry.kind, entry.arguments)
+    if side >= window:
+        return
+    needs = f"{what}, whose window takes {window}×{window} pixels"
+    if not argument:
+        raise Wrong(path, f"found {needs}, and {dataset} has {side}×{side}; allowed: what fits together")
+    without = f"{'.'.join(map(str, path))} without {what}"
+    raise Wrong(("datasets", dataset, argument), f"found {side} with {needs}; allowed: {window} or more, or {without}")
 
 
 def _can_be_turned(params: Params, path: tuple[Any, ...], model: str, dataset: str) -> None:
@@ -113,6 +130,10 @@ def _check_evaluation(params: Params) -> None:
     _check_protocols(params)
     wants = catalogue.frames("metrics", catalogue.metrics()[primary][0])
     for dataset in dict.fromkeys(name for study in params.studies.values() for name in study.every("datasets")):
+        for metric in metrics:
+            _holds_a_window(
+                params, dataset, catalogue.smallest_frame(metric), f"metric {metric}", ("evaluation", "metrics")
+            )
         if wants not in ("any", holds := params.frames(dataset)):
             told = f"found {primary!r}, which needs {wants}, and dataset {dataset} is {holds}"
             raise Wrong(("evaluation", "primary"), f"{told}; allowed: a metric for every dataset, such as mse_pix01")

@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from framecast.artifacts import canonical, sha256, sha256_of
+from framecast.artifacts import canonical, sha256, sha256_of, sha256_of_text
 from framecast.errors import UserError
 from framecast.study import catalogue
 from framecast.study.mistakes import as_tree
@@ -33,6 +33,7 @@ SCORES = Path("data/scores")
 CHECKPOINTS = Path("data/checkpoints")
 REPORTS = Path("reports")
 FIGURES = REPORTS / "figures"
+RECORDS = REPORTS / "records"
 
 CELL = "{dataset}/{model}/depth-{depth}/{loss}/seed-{seed}"
 BASELINE = "{dataset}/{model}"
@@ -43,6 +44,8 @@ PROBE_FILES = ("probe.json",)
 RUN_FILES = ("model.safetensors", "history.csv", "run.json")
 SCORE_FILES = ("scores.csv", "sequences.safetensors", "clips.safetensors", "score.json")
 TABLES = ("scores.csv", "horizon.csv", "comparisons.csv", "metrics.json", "loss_curves.csv")
+RECORD_TABLES = ("scores.csv", "comparisons.csv", "horizon.csv")
+RECORD_FILES = (*RECORD_TABLES, "record.json")
 
 
 @dataclass(frozen=True, order=True)
@@ -180,12 +183,12 @@ class Grid:
 
     @cached_property
     def report_key(self) -> str:
-        """The tables, the studies as they are told, and everything that draws and tells them."""
+        """The tables, the studies as they are told, the recorded runs, and everything that draws and tells them."""
         drawn = [f"figures.{name}" for name in sorted(self.params.figures)]
         told = {name: as_tree(study) for name, study in self.params.studies.items()}
-        texts = [path.read_bytes() for path in sorted(_texts())]
+        texts = [[*path.parts[-2:], sha256_of_text(path)] for path in sorted(_texts())]
         code = catalogue.fingerprint("report.render", "figures.base", *drawn)
-        return _key("report", self.tables_key, told, self.params.figures, code, [sha256(text) for text in texts])
+        return _key("report", self.tables_key, told, self.params.figures, code, texts)
 
     def parameters(self, cell: Cell) -> dict[str, Any]:
         """What was resolved for a cell: dataset, model, loss and training, every default written out.
@@ -231,7 +234,7 @@ class Grid:
         entry = self.params.datasets[dataset]
         index = catalogue.constant(f"data.{entry.kind}", "RAW_INDEX")
         own_files = index and entry.arguments.get("source") == "official" and (RAW / index).exists()
-        raw = sha256((RAW / index).read_bytes()) if own_files else None
+        raw = sha256_of_text(RAW / index) if own_files else None
         return as_tree(entry), catalogue.fingerprint(f"data.{entry.kind}"), raw
 
     def _recipe_key(self, cell: Cell) -> str:
@@ -251,10 +254,11 @@ class Grid:
             evaluation["protocols"] = list(self.params.protocols(dataset).items())  # the order says which one leads
             evaluation["compared"] = self.params.compared(dataset)
             modules = {f"metrics.{catalogue.metrics()[metric][0]}" for metric in evaluation["metrics"]}
-            kind = self.params.models[model].kind if model in self.params.models else model
+            trained = self.params.models.get(model)  # None: a baseline, whose name is its module
+            kind, replication = (trained.kind, trained.replication) if trained else (model, False)
             data = self.params.datasets[dataset].kind
             code = catalogue.fingerprint("evaluation.evaluate", f"models.{kind}", f"data.{data}", *modules)
-            return _key("measures", evaluation, self.params.scale, code)
+            return _key("measures", evaluation, self.params.scale, replication, code)
 
         return self._remember(("measures", dataset, model), compute)
 
@@ -298,6 +302,10 @@ class Grid:
     def report_manifest(self) -> Path:
         """Exists if and only if figures and report belong to these tables."""
         return FIGURES / f"report-{self.report_key}.json"
+
+    def record_folder(self, study: str) -> Path:
+        """Where a study is recorded at this scale."""
+        return RECORDS / f"{study}-{self.params.scale}"
 
     def data_files(self, dataset: str) -> list[str]:
         """Everything that ``prepare`` makes."""
@@ -346,6 +354,7 @@ def _key(*parts: Any) -> str:
 
 
 def _texts() -> Iterator[Path]:
-    """The files besides Python that shape the report: its templates and the published tables."""
+    """The files besides Python that shape the report: its templates, the published tables and the recorded runs."""
     yield from (catalogue.PACKAGE / "report" / "templates").iterdir()
     yield from (catalogue.PACKAGE / "published").glob("*.yaml")
+    yield from (path for name in RECORD_FILES for path in RECORDS.glob(f"*/{name}"))

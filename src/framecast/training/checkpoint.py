@@ -5,10 +5,11 @@ It is written under a temporary name, synced and renamed, so a kill, a crash or 
 temporary file; and the generation before it stays until the new one stands.
 
 The digest tells damage, not intent: whoever may write into the folder decides what the training goes on from. So the
-folder has to belong to this user and may be written by nobody outside its group; a shared group folder is a group's
-own choice. The folders above it, up to ``data/checkpoints``, may also belong to root or to the owner of the working
-folder, who could as well change the code, and others may write into one only under the sticky bit, which keeps what
-is not theirs.
+folder has to belong to this user and may be written by nobody outside its group. The folders above it, up to
+``data/checkpoints``, may also belong to root or to the owner of the working folder, who could as well change the code,
+and others may write into one only under the sticky bit, which keeps what is not theirs. Where a group shares the
+working folder (it may write there, and we are of it), everything of that group may belong to anybody, for its members
+could change the code, too; but not below a folder in which others may make files, who would give them any group.
 """
 
 import json
@@ -120,19 +121,21 @@ def _make_or_refuse(folder: Path) -> None:
     places = [folder]
     while CHECKPOINTS in places[-1].parents:
         places.append(places[-1].parent)
+    is_ours_alone = True
     for place in reversed(places):
         place.mkdir(mode=0o775, parents=True, exist_ok=True)
         owners = {os.geteuid()} if place == folder else {os.geteuid(), 0, Path().stat().st_uid}
-        _refuse_what_others_change(place, owners, sticky_will_do=place != folder)
+        _refuse_what_others_change(place, owners, sticky_will_do=place != folder, group_will_do=is_ours_alone)
+        is_ours_alone = is_ours_alone and not place.stat().st_mode & stat.S_IWOTH
 
 
-def _refuse_what_others_change(place: Path, owners: set[int], *, sticky_will_do: bool) -> None:
+def _refuse_what_others_change(place: Path, owners: set[int], *, sticky_will_do: bool, group_will_do: bool) -> None:
     found = place.stat()
     remedy = f"make {CHECKPOINTS} a link to a folder that only you can write into"
-    if found.st_uid not in owners:
+    if found.st_uid not in owners and not (group_will_do and _is_of_our_group(found)):
         raise UserError(
             f"checkpoint folder {place}: found one that belongs to user {found.st_uid}, allowed: your own (user "
-            f"{os.geteuid()}); move it away or {remedy}"
+            f"{os.geteuid()}), or one of the group that shares this folder (docs/cluster.md); move it away or {remedy}"
         )
     if found.st_mode & stat.S_IWOTH and not (sticky_will_do and found.st_mode & stat.S_ISVTX):
         raise UserError(
@@ -141,9 +144,18 @@ def _refuse_what_others_change(place: Path, owners: set[int], *, sticky_will_do:
         )
 
 
+def _is_of_our_group(found: os.stat_result) -> bool:
+    """Whether this belongs to the group that shares the working folder, and this process as well."""
+    here = Path().stat()
+    is_shared = here.st_mode & stat.S_IWGRP and here.st_gid in {os.getegid(), *os.getgroups()}
+    return bool(is_shared) and found.st_gid == here.st_gid
+
+
 def _read(path: Path) -> bytes:
-    """The content of a checkpoint that is a file of this user's; what a link leads to may be anybody's."""
-    if path.is_symlink() or not path.is_file() or path.stat().st_uid != os.geteuid():
+    """The content of a checkpoint that is a file of this user's or group's; what a link leads to may be anybody's."""
+    found = path.lstat()
+    is_trusted = found.st_uid == os.geteuid() or (_is_of_our_group(found) and not found.st_mode & stat.S_IWOTH)
+    if not stat.S_ISREG(found.st_mode) or not is_trusted:
         raise UserError(
             f"checkpoint {path}: found a link or somebody else's file, allowed: a file of your own; delete it"
         )

@@ -1,13 +1,12 @@
 """The program that drives a grid: only one at a time, and how to go on where it died.
 
-While Snakemake runs jobs it holds the kernel's lock on ``.snakemake/framecast-driver.lock``, and beside it
+While Snakemake runs jobs it holds the lock ``.snakemake/framecast-driver.lock``, and beside it
 ``framecast-driver.json`` says on which host, as which process and with which command. The record is gone when Snakemake
 ends by itself; one whose lock nobody holds was left by a driver that was killed. Between the stages of ``dvc repro``
 DVC's own lock file tells the same.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -19,9 +18,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from framecast.artifacts import read_json, write_json
+from framecast.artifacts.locks import Lock
 from framecast.cluster import lease, slurm
 from framecast.errors import UserError
 from framecast.study.grid import CHECKPOINTS
@@ -120,23 +120,8 @@ def _become_the_only_driver(stack: contextlib.ExitStack, seconds: float = 0.0) -
 @contextlib.contextmanager
 def _lock(seconds: float = 0.0) -> Iterator[bool]:
     """Hold the lock of this folder's driver; false when another holds it for longer than these seconds."""
-    LOCK.parent.mkdir(exist_ok=True)
-    with LOCK.open("a") as lock:
-        yield _taken(lock, time.monotonic() + seconds)
-
-
-def _taken(lock: IO[str], deadline: float) -> bool:
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.1)
-        except OSError:  # a file system without such locks: the record has to do
-            return True
-        else:
-            return True
+    with Lock(LOCK) as lock:
+        yield lock.take(seconds)
 
 
 def _who(record: Record | None) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from framecast.cluster import slurm
 from framecast.cluster.request import Request, request
+from framecast.cluster.site import refuse_flags
 from framecast.errors import UserError
 from framecast.upkeep.status import state
 
@@ -42,8 +43,11 @@ def planned(grid: "Grid", site: "Site") -> list[Planned]:
 def show(grid: "Grid", site: "Site", *, on_slurm: bool) -> None:
     """Print jobs, hours with their source, memory against the partition's limits, and what would not fit.
 
-    Raises UserError at the end when something would not fit: no job of it would ever start.
+    Raises UserError at the end when something would not fit: no job of it would ever start; and at once for flags that
+    the Slurm plugin refuses.
     """
+    if on_slurm:
+        refuse_flags(site)
     jobs = planned(grid, site)
     unprepared = [name for name in grid.datasets if not (grid.data_folder(name) / "manifest.json").exists()]
     if not jobs and not unprepared:

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from framecast.artifacts import replacing, sha256
 from framecast.data.formats.sha256sums import read_sums, verify, write_sums
@@ -31,8 +32,13 @@ AFFECTS_NUMBERS = False
 
 ADDRESS = "https://www.alphavantage.co/query"
 ATTEMPTS = 5
-MINUTE = 60.0
+SECOND, MINUTE = 1.0, 60.0
 LARGEST = 64 << 20  #: bytes of an answer; a month of minutes has about one million
+
+#: How the service words a limit: so many requests per second, minute or day. Beside a shorter one it names a day's too.
+RATE = re.compile(r"(?:\bper|\ba|\ban|\beach|\bevery|/)\s*(sec(?:ond)?|min(?:ute)?|day)\b", re.IGNORECASE)
+PAID = re.compile(r"\bis (?:a|only) premium\b", re.IGNORECASE)  #: of what no waiting opens
+Unit = Literal["second", "minute", "day"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,11 @@ class PriceFile:
         return f"intraday_1min_{self.ticker}_{self.month}.csv" if self.month else f"daily_{self.ticker}.csv"
 
     @property
+    def command(self) -> str:
+        """What fetches it and everything that belongs to it."""
+        return f"`framecast fetch {'stocks' if self.month else 'stocks_daily'}`"
+
+    @property
     def query(self) -> dict[str, str]:
         """Parameters of the request, without the key. Daily prices come as traded, intraday ones adjusted."""
         common = {"symbol": self.ticker, "outputsize": "full", "datatype": "csv"}
@@ -57,7 +68,8 @@ class PriceFile:
 
 
 class AlphaVantage:
-    """The service, at no more than ``per_minute`` requests in any minute and ``per_day`` in one run (0: no limit).
+    """The service, at no more than ``per_second`` and ``per_minute`` requests in any second and minute, and ``per_day``
+    in one run (0: no limit).
 
     ``clock`` and ``sleep`` are seconds; ``say`` gets one line for each thing worth telling.
     """
@@ -67,6 +79,7 @@ class AlphaVantage:
         key: str,
         *,
         address: str = ADDRESS,
+        per_second: int = 1,
         per_minute: int = 5,
         per_day: int = 25,
         clock: Callable[[], float] = time.monotonic,
@@ -75,14 +88,15 @@ class AlphaVantage:
     ) -> None:
         self._key = key
         self.address = address
-        self.per_minute, self.per_day = per_minute, per_day
+        self.per_second, self.per_minute, self.per_day = per_second, per_minute, per_day
         self.clock, self.sleep, self.say = clock, sleep, say
         self.asked = 0
-        self._recent: deque[float] = deque(maxlen=per_minute)
+        self._answered: deque[float] = deque(maxlen=max(per_second, per_minute))
 
     @classmethod
     def from_environment(cls, say: Callable[[str], None] = print) -> "AlphaVantage":
-        """A client with the user's key; ``FRAMECAST_ALPHA_VANTAGE_PER_MINUTE`` and ``…_PER_DAY`` are for paid plans."""
+        """A client with the user's key; ``FRAMECAST_ALPHA_VANTAGE_PER_SECOND``, ``…_PER_MINUTE`` and ``…_PER_DAY`` are
+        for paid plans."""
         key = os.environ.get("ALPHA_VANTAGE_KEY", "").strip()
         if not key:
             raise UserError(
@@ -92,6 +106,7 @@ class AlphaVantage:
         return cls(
             key,
             address=os.environ.get("FRAMECAST_ALPHA_VANTAGE_URL", ADDRESS),
+            per_second=_count("FRAMECAST_ALPHA_VANTAGE_PER_SECOND", 1),
             per_minute=_count("FRAMECAST_ALPHA_VANTAGE_PER_MINUTE", 5),
             per_day=_count("FRAMECAST_ALPHA_VANTAGE_PER_DAY", 25),
             say=say,
@@ -127,7 +142,7 @@ class AlphaVantage:
     def _already_here(self, path: Path, file: PriceFile, expected: str | None) -> str:
         """The sha256 of a file on disk. One that is not listed was stored just before a run was killed; it is read."""
         if expected is not None:
-            verify(path, expected, remedy="run `framecast fetch stocks`")
+            verify(path, expected, remedy=f"run {file.command}")
             return expected
         content = path.read_bytes()
         self._check(content, str(path), file)
@@ -145,24 +160,39 @@ class AlphaVantage:
             raise UserError(f"{name}: expected {' prices of '.join(filter(None, wanted))}, found {found}")
 
     def _ask(self, file: PriceFile) -> bytes:
-        """An answer; after a passing fault it is asked for again 1, 2, 4, 8 s later, or a minute when too fast."""
-        trouble = ""
+        """An answer; after a passing fault it is asked for again, 1, 2, 4, 8 s later, or a minute if that is the limit.
+
+        Raises NotFinished where the service holds back for a day, or still does after the last attempt.
+        """
+        trouble, limit = "", None
         for attempt in range(ATTEMPTS):
-            self._wait_for_turn()
+            self._wait_for_turn(file)
             status, body = self._respond(file)
-            if status == 200 and not (trouble := _passing_fault(body)):
+            trouble, limit = _passing_fault(body) if status == 200 else ("", "minute" if status == 429 else None)
+            if status == 200 and not trouble:
                 return body
             if 300 <= status < 500 and status != 429:
                 raise UserError(f"Alpha Vantage: {file.name}: status {status}; check your key and the address")
             trouble = self._without_key(trouble or body.decode(errors="replace"))
+            if limit == "day":
+                raise self._used_up(f"the requests of a day are used, it says ({trouble})", file, "tomorrow")
             if attempt < ATTEMPTS - 1:
-                pause = MINUTE if status == 429 or trouble.startswith("Note") else 2.0**attempt
+                pause = MINUTE if limit == "minute" else 2.0**attempt
                 self.say(f"{file.name}: {trouble}; trying again in {pause:.0f} s")
                 self.sleep(pause)
-        raise UserError(f"Alpha Vantage: {file.name}: {ATTEMPTS} attempts failed, the last with {trouble}; try later")
+        told = f"{ATTEMPTS} attempts failed, the last with {trouble}"
+        if limit is not None:
+            raise self._used_up(told, file, "later")
+        raise UserError(f"Alpha Vantage: {file.name}: {told}; try later")
 
     def _respond(self, file: PriceFile) -> tuple[int, bytes]:
         """Status and body of one request; where there is no answer, 503 or the error's status and what happened."""
+        try:
+            return self._got(file)
+        finally:
+            self._answered.append(self.clock())
+
+    def _got(self, file: PriceFile) -> tuple[int, bytes]:
         url = f"{self.address}?{urllib.parse.urlencode({**file.query, 'apikey': self._key})}"
         try:
             with urllib.request.build_opener(_StayHere).open(url, timeout=60) as response:
@@ -173,19 +203,21 @@ class AlphaVantage:
         except (OSError, http.client.HTTPException, ValueError) as error:
             return 503, " ".join(f"{type(error).__name__}: {error}".split()).encode()
 
-    def _wait_for_turn(self) -> None:
+    def _wait_for_turn(self, file: PriceFile) -> None:
         if self.per_day and self.asked >= self.per_day:
-            raise NotFinished(
-                f"Alpha Vantage: the {self.per_day} requests of a day are used; what came is kept: "
-                "run `framecast fetch stocks` again tomorrow"
-            )
-        if self.per_minute and len(self._recent) == self.per_minute:
-            wait = self._recent[0] + MINUTE - self.clock()
+            raise self._used_up(f"the {self.per_day} requests of a day are used", file, "tomorrow")
+        for allowed, seconds, unit in ((self.per_second, SECOND, "second"), (self.per_minute, MINUTE, "minute")):
+            if not allowed or len(self._answered) < allowed:
+                continue
+            wait = self._answered[-allowed] + seconds - self.clock()
             if wait > 0:
-                self.say(f"waiting {math.ceil(wait)} s: {self.per_minute} requests a minute are allowed")
+                if unit == "minute":
+                    self.say(f"waiting {math.ceil(wait)} s: {allowed} requests a minute are allowed")
                 self.sleep(wait)
         self.asked += 1
-        self._recent.append(self.clock())
+
+    def _used_up(self, what: str, file: PriceFile, when: str) -> NotFinished:
+        return NotFinished(f"Alpha Vantage: {what}; what came is kept: run {file.command} again {when}")
 
     def _without_key(self, text: str) -> str:
         """The text without the key, however an address, a page or an answer may write it."""
@@ -202,17 +234,30 @@ class _StayHere(urllib.request.HTTPRedirectHandler):
         """Ask nobody else."""
 
 
-def _passing_fault(body: bytes) -> str:
-    """What is wrong with an answer that may be right the next time: empty when nothing is.
+def _passing_fault(body: bytes) -> tuple[str, Unit | None]:
+    """What is wrong with an answer that may be right the next time, and the limit that it names; empty when nothing is.
 
-    A ``Note`` is the service's word for too many requests a minute; whole answers end with a line end or a brace.
+    The service words its limits as ``Note`` or as ``Information``, which tells of other things too. Whole answers end
+    with a line end or a brace.
     """
     from framecast.data.formats.prices import error_payload
 
     message = error_payload(body.decode("utf-8", errors="replace"))
-    if message is not None:
-        return message if message.startswith("Note") else ""
-    return "" if body.endswith((b"\n", b"}")) else "an answer that was cut off"
+    if message is None:
+        return ("" if body.endswith((b"\n", b"}")) else "an answer that was cut off"), None
+    if (limit := _limit(message)) is not None:
+        return message, limit
+    return "", None
+
+
+def _limit(message: str) -> Unit | None:
+    """The limit that a message says was reached, the shortest of those that it names; None when it tells of others."""
+    if message.startswith("Error Message") or PAID.search(message):
+        return None
+    named = {found[:3].lower() for found in RATE.findall(message)}
+    units: tuple[Unit, ...] = ("second", "minute", "day")
+    shortest = next((unit for unit in units if unit[:3] in named), None)
+    return shortest or ("minute" if message.startswith("Note") else None)
 
 
 def _count(variable: str, default: int) -> int:

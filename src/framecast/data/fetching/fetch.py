@@ -6,7 +6,6 @@ HTTP range request, and gets its name only when size and sha256 are right.
 """
 
 import errno
-import fcntl
 import os
 import shutil
 import sys
@@ -18,9 +17,9 @@ from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO
 
 from framecast.artifacts import replacing, sha256_of
+from framecast.artifacts.locks import Lock
 from framecast.data.formats.idx import MNIST_SHA256
 from framecast.data.formats.mnist_test_seq import SHA256 as MNIST_TEST_SEQ_SHA256
 from framecast.data.formats.sha256sums import read_sums, verify, write_sums
@@ -130,16 +129,14 @@ def fetch(name: str, raw: Path, *, say: Say = print) -> None:
 def ensure(dataset: str, entry: Entry, raw: Path, *, say: Say = print) -> None:
     """Copy a dataset's missing raw files from ``FRAMECAST_MIRROR`` where it has them, without touching the network.
 
-    The dataset's module says which arguments need which sources: ``RAW_SOURCES = {argument: {value: source}}``. Does
-    nothing without a mirror: ``prepare`` then says what is missing. UserError when the mirror's file is not the
+    Does nothing without a mirror: ``prepare`` then says what is missing. UserError when the mirror's file is not the
     published one.
     """
     if (mirror := _mirror()) is None:
         return
-    for argument, sources in catalogue.constant(f"data.{entry.kind}", "RAW_SOURCES", {}).items():
-        if (name := sources.get(entry.arguments.get(argument))) is not None:
-            say(f"dataset {dataset}: files of {name} from {MIRROR} where they are missing")
-            _copy_missing(name, mirror, raw, say)
+    for name in catalogue.raw_sources(entry.kind, entry.arguments):
+        say(f"dataset {dataset}: files of {name} from {MIRROR} where they are missing")
+        _copy_missing(name, mirror, raw, say)
 
 
 def _copy_missing(name: str, mirror: Path, raw: Path, say: Say) -> None:
@@ -227,8 +224,7 @@ def _retrieve(file: RemoteFile, path: Path, url: str) -> None:
 def _receive(url: str, part: Path, size: int) -> None:
     """Append to ``part`` what it lacks of ``size`` bytes, or start again where the server knows no ranges."""
     part.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("ab") as output:
-        _lock(output)
+    with _alone(part), part.open("ab") as output:
         if output.tell() > size:
             output.seek(0)
             output.truncate()
@@ -261,12 +257,13 @@ def _extent(status: int | None, headers: Message) -> tuple[int, int | None]:
     return 0, int(length) if length else None
 
 
-def _lock(file: IO[bytes]) -> None:
+@contextmanager
+def _alone(part: Path) -> Iterator[None]:
     """Two downloads into one part would mix their bytes."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(f"{file.name}: another `framecast fetch` is downloading this file; wait for it") from None
+    with Lock(part) as lock:
+        if not lock.take():
+            raise UserError(f"{part}: another `framecast fetch` is downloading this file; wait for it")
+        yield
 
 
 @contextmanager

@@ -26,13 +26,17 @@ def verify(path: Path, expected: str, *, remedy: str) -> None:
 
 
 def read_sums(path: Path) -> dict[str, str]:
-    """File name → sha256, sorted by name. UserError when a line is not ``<sha256>  <name inside this folder>``."""
+    """File name → sha256, sorted by name, without the list itself, which ``sha256sum * > SHA256SUMS`` may have met.
+
+    UserError when a line is not ``<sha256>  <name inside this folder>``.
+    """
     sums = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         match = LINE.fullmatch(line)
         if match is None or ".." in Path(match[2]).parts:
             raise UserError(f"{path}, line {number}: expected '<sha256>  <name inside this folder>', found {line!r}")
-        sums[match[2]] = match[1]
+        sums[str(Path(match[2]))] = match[1]  # ./daily.csv is daily.csv
+    sums.pop(path.name, None)
     return dict(sorted(sums.items()))
 
 

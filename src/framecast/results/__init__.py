@@ -133,9 +133,9 @@ class Results:
         Raises UserError naming the file when one is missing or lacks a column.
         """
         return cls(
-            scores=_read_table(scores, SCORES),
-            horizon=_read_table(horizon, HORIZON),
-            comparisons=_read_table(comparisons, COMPARISONS),
+            scores=read_table(scores, SCORES),
+            horizon=read_table(horizon, HORIZON),
+            comparisons=read_table(comparisons, COMPARISONS),
             cells=tuple(cells),
             sources=published.load_all(),
         )
@@ -259,7 +259,8 @@ def _file(cell: CellFiles, folder: Path | None, name: str) -> Path:
     return folder / name
 
 
-def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str], cure: str = "evaluate again") -> pd.DataFrame:
+    """A table of ours with its types; UserError when it is not there or lacks a column, with ``cure`` to mend that."""
     if not path.exists():
         raise UserError(f"{path}: no such file; evaluate the study first")
     if not path.stat().st_size:  # a study without a single comparison
@@ -269,9 +270,7 @@ def _read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     kinds = {**dict.fromkeys(texts, str), "depth": "Int64", "seed": "Int64"}
     table = pd.read_csv(path, dtype={name: kind for name, kind in kinds.items() if name in columns})
     if absent := [name for name in columns if name not in table.columns]:
-        raise UserError(
-            f"{path}: column {', '.join(absent)} is missing, found {', '.join(table.columns)}; evaluate again"
-        )
+        raise UserError(f"{path}: column {', '.join(absent)} is missing, found {', '.join(table.columns)}; {cure}")
     return table
 
 

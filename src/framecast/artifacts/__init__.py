@@ -33,6 +33,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_text(path: Path) -> str:
+    """Hex digest of a text file as it is committed: on disk git or an editor may have ended its lines otherwise."""
+    return sha256(path.read_bytes().replace(b"\r\n", b"\n"))
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well.
@@ -80,21 +85,20 @@ def write_json(path: Path, tree: Any) -> None:
     write_text(path, json.dumps(tree, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, cure: str = "") -> Any:
     """Read a JSON file that a verb of ours wrote; UserError when it is not whole, or sealed and edited since.
 
-    Manifests written before there were seals have none and are taken as they are.
+    Manifests written before there were seals have none and are taken as they are. ``cure`` is what the error tells to
+    do, by default to delete the folder and run again.
     """
+    cure = cure or f"delete {path.parent} and run again"
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path}: expected JSON, found {error}; delete {path.parent} and run again") from None
+        raise UserError(f"{path}: expected JSON, found {error}; {cure}") from None
     expected = tree.pop("seal", None) if isinstance(tree, dict) else None
     if expected is not None and (found := sha256(canonical(tree))) != expected:
-        raise UserError(
-            f"{path}: its content was edited: found sha256 {found}, expected {expected}; "
-            f"delete {path.parent} and run again"
-        )
+        raise UserError(f"{path}: its content was edited: found sha256 {found}, expected {expected}; {cure}")
     return tree
 
 

@@ -1,0 +1,137 @@
+"""Recorded runs by themselves: what made each, what it took, what came out, and the published values they answer."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from framecast import published
+from framecast.report.numbers import Number, Score, data_of, scientific, span
+from framecast.report.recorded import PUBLISHED, Recorded, anchor, recorded
+from framecast.report.tables import Glance, glance
+from framecast.results import System
+from framecast.results.records import Machine, Record
+
+MACHINES = 3  #: so many are named, the rest counted
+NOT_KNOWN = "not known"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recorded run as it is told."""
+
+    name: str
+    anchor: str
+    title: str
+    study: str
+    scale: str
+    reduced: bool
+    commit: str
+    date: str  #: of the commit
+    hardware: str
+    cells: str
+    seeds: str
+    core_time: str
+    versions: str
+    data: tuple[str, ...]  #: where the frames of its datasets come from: official, bundled, stand-in, generated
+    glances: tuple[Glance, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A published value and the recorded number of its system at published settings."""
+
+    source: published.Source
+    table: published.Table
+    dataset: str
+    system: System
+    value: Number  #: the corrected reading
+    recorded: Recorded
+
+
+def runs(records: Sequence[Record]) -> list[Run]:
+    """Every record, in the order of their names."""
+    return [_run(record) for record in records]
+
+
+def answers(records: Sequence[Record]) -> list[Answer]:
+    """Every published value whose system has a recorded number at published settings, by the same metric and mode."""
+    return [
+        Answer(source, table, value.dataset, system, _quoted(table, value, system), found)
+        for source, table, value in _published()
+        if (found := recorded(records, table, value))
+        for system in [System(table.model, table.loss, value.depth)]
+    ]
+
+
+def published_values() -> int:
+    """How many measured values of the literature could have a recorded number beside them."""
+    return sum(1 for _, table, _ in _published() if table.status == "measured")
+
+
+def _published() -> Iterator[tuple[published.Source, published.Table, published.Value]]:
+    for source in published.load_all():
+        for table in source.tables:
+            for value in table.values:
+                yield source, table, value
+
+
+def _quoted(table: published.Table, value: published.Value, system: System) -> Number:
+    data = data_of(value.dataset, system, table.metric, table.mode)
+    return Number(scientific(value.corrected), {**data, "statistic": "answered", "value": repr(value.corrected)})
+
+
+def _run(record: Record) -> Run:
+    facts, baselines = record.facts, len(record.facts.cells) - record.trained
+    told = (glance(record.results, dataset) for dataset in facts.datasets if record.results.scored(dataset))
+    return Run(
+        name=record.name,
+        anchor=anchor(record.name),
+        title=facts.title or facts.study.replace("_", " ").capitalize(),
+        study=facts.study,
+        scale=facts.scale,
+        reduced=facts.scale != PUBLISHED,
+        commit=facts.commit.hash,
+        date=facts.commit.date[:10],
+        hardware=_hardware(facts.hardware),
+        cells=f"{record.trained} trained, {baselines} baseline{'s' * (baselines != 1)}",
+        seeds=", ".join(map(str, facts.seeds)),
+        core_time=_core_time(record),
+        versions=", ".join(f"{name} {version}" for name, version in facts.versions.items()),
+        data=tuple(sorted({cell.score["source"] for cell in record.results.cells})),
+        glances=tuple(_linked(found, record) for found in told if found),
+    )
+
+
+def _hardware(machines: Sequence[Machine]) -> str:
+    named = [
+        f"{machine.processor}, {machine.cores} core{'s' * (machine.cores != 1)}, {machine.memory_mb / 1000:.0f} GB"
+        + (f", {machine.gpu}" if machine.gpu else "")
+        for machine in machines[:MACHINES]
+    ]
+    more = len(machines) - len(named)
+    return "; ".join([*named, f"{more} more"] if more > 0 else named) or NOT_KNOWN
+
+
+def _core_time(record: Record) -> str:
+    """Of training and evaluation together; where attempts of some cells are lost, of how many it is."""
+    known = [cell for cell in record.facts.cells.values() if cell.training is None or cell.training.attempts]
+    whole = record.facts.training.core_seconds + record.facts.evaluation.core_seconds
+    if not whole:
+        return NOT_KNOWN
+    return span(whole) + (
+        "" if len(known) == len(record.facts.cells) else f" ({len(known)} of {len(record.facts.cells)} known)"
+    )
+
+
+def _linked(found: Glance, record: Record) -> Glance:
+    """Scores of a record lead to the record, and say whose they are."""
+    reference = _of(found.reference, record) if found.reference else None
+    return replace(found, score=_of(found.score, record), reference=reference)
+
+
+def _of(score: Score, record: Record) -> Score:
+    mean, sd = (
+        number and Number(number.text, {**number.data, "statistic": f"recorded-{name}", "record": record.name})
+        for name, number in (("mean", score.mean), ("sd", score.sd))
+    )
+    assert mean is not None
+    return Score(mean, sd, score.seeds, "")

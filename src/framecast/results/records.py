@@ -1,0 +1,194 @@
+"""Recorded runs: a study's small tables at one scale, and what made them, as git keeps them.
+
+    reports/records/<study>-<scale>/   scores.csv, comparisons.csv, horizon.csv, record.json
+
+``framecast record`` writes them. Read back, a record is ``Results`` like those of the page that is being written, so
+whatever tells of the one tells of the other.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import Field
+
+from framecast import artifacts, published
+from framecast.errors import UserError
+from framecast.results import COMPARISONS, FACTS, HORIZON, IDENTITY, SCORES, CellFiles, Results, System, read_table
+from framecast.study import catalogue
+from framecast.study.grid import RECORD_TABLES, RECORDS, Cell
+from framecast.study.mistakes import Section, Wrong, validated
+
+COLUMNS = dict(zip(RECORD_TABLES, (SCORES, COMPARISONS, HORIZON), strict=True))
+
+
+class Commit(Section):
+    """The commit that last changed code or ``params.yaml``; its date as ISO 8601."""
+
+    hash: str
+    date: str
+
+
+class Machine(Section):
+    """A machine that worked on a study; ``gpu`` is empty where it had none."""
+
+    processor: str
+    cores: int
+    memory_mb: int
+    platform: str
+    gpu: str
+
+
+class Spent(Section):
+    """Seconds on the wall, and of all cores together, over the attempts that are known of."""
+
+    attempts: int
+    seconds: float
+    core_seconds: float
+
+
+class CellRecord(Section):
+    """Under which keys a cell lay, and what it took; ``run_key`` and ``training`` are None for a baseline."""
+
+    run_key: str | None
+    score_key: str
+    training: Spent | None
+    evaluation: Spent
+
+
+class DatasetRecord(Section):
+    """What made a dataset's numbers comparable: its resolved arguments, modes with their lengths, leading metric."""
+
+    parameters: dict[str, Any]
+    modes: dict[str, dict[str, int]] = Field(min_length=1)
+    mode: str
+    primary_metric: str
+    frames: str
+    origin: str
+
+
+class ModelRecord(Section):
+    """The resolved arguments of a model, its kind among them and its depth not."""
+
+    arguments: dict[str, Any]
+    replication: bool
+
+
+class Facts(Section):
+    """``record.json``."""
+
+    study: str
+    title: str
+    scale: str
+    commit: Commit
+    params: str  #: params.yaml as it was
+    seeds: tuple[int, ...]
+    versions: dict[str, str]
+    hardware: tuple[Machine, ...]
+    training: Spent
+    evaluation: Spent
+    cells: dict[str, CellRecord]
+    datasets: dict[str, DatasetRecord]
+    models: dict[str, ModelRecord]
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RecordedCell(CellFiles):
+    """A cell of a record, which has no folders: its score's manifest is put together from the record."""
+
+    facts: dict[str, Any]
+
+    @cached_property
+    def score(self) -> dict[str, Any]:
+        """What the manifest of the evaluation said of whatever makes a number comparable."""
+        return self.facts
+
+
+@dataclass(frozen=True)
+class Record:
+    """A recorded run: its facts, and its tables as results."""
+
+    folder: Path
+    facts: Facts
+    results: Results
+
+    @property
+    def name(self) -> str:
+        """The folder's name: study and scale."""
+        return self.folder.name
+
+    @property
+    def trained(self) -> int:
+        """How many of its cells were trained; the others are baselines."""
+        return sum(cell.run_key is not None for cell in self.facts.cells.values())
+
+
+def load_all(root: Path = RECORDS) -> tuple[Record, ...]:
+    """Every record, by name. Raises UserError naming the file for one that is damaged."""
+    return tuple(load(folder) for folder in sorted(root.glob("*")) if folder.is_dir())
+
+
+def load(folder: Path) -> Record:
+    """Read one record.
+
+    Raises UserError when a file of it is missing, is not the one that was recorded, or lacks a key or a column.
+    """
+    cure = f"`git checkout -- {folder}` brings back what was recorded, or record the study again"
+    path = folder / "record.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, so {folder} is not a record; {cure}, or delete the folder")
+    try:
+        facts = validated(Facts, artifacts.read_json(path, cure), ())
+    except Wrong as wrong:
+        raise UserError(f"{wrong.line(str(path))}; {cure}") from None
+    for name in RECORD_TABLES:
+        found = artifacts.sha256_of_text(folder / name) if (folder / name).is_file() else "no file"
+        if (expected := facts.sha256.get(name)) != found:
+            raise UserError(f"{folder / name}: found sha256 {found}, expected {expected}; {cure}")
+    scores, comparisons, horizon = (read_table(folder / name, COLUMNS[name], cure) for name in RECORD_TABLES)
+    _refuse_strangers(path, facts, scores)
+    cells = tuple(_cells(folder, facts, scores))
+    return Record(folder, facts, Results(scores, horizon, comparisons, cells, published.load_all()))
+
+
+def newest(
+    records: Iterable[Record], scale: str, dataset: str, system: System, metric: str, mode: str
+) -> Record | None:
+    """The latest record of a scale that has a system's score by a metric in a mode."""
+    found = [
+        record
+        for record in records
+        if record.facts.scale == scale and len(record.results.values(dataset, system, metric, mode))
+    ]
+    return max(found, key=lambda record: (record.facts.commit.date, record.name), default=None)
+
+
+def _refuse_strangers(path: Path, facts: Facts, scores: pd.DataFrame) -> None:
+    """What the tables name, the record describes, and today's code knows."""
+    for column, known in (("dataset", facts.datasets), ("model", facts.models)):
+        if strangers := sorted(set(scores[column]) - set(known)):
+            raise UserError(
+                f"{path}: {column}s: found nothing about {strangers[0]}, which scores.csv holds; record again"
+            )
+    for name, dataset in facts.datasets.items():
+        if dataset.primary_metric not in catalogue.metrics():
+            raise UserError(
+                f"{path}: datasets.{name}.primary_metric: found {dataset.primary_metric}, which no file of "
+                f"src/framecast/metrics defines; record the study again, or delete {path.parent}"
+            )
+
+
+def _cells(folder: Path, facts: Facts, scores: pd.DataFrame) -> Iterator[RecordedCell]:
+    columns = [*IDENTITY, "seed", *FACTS]
+    for row in scores[columns].drop_duplicates().astype(object).to_dict("records"):
+        made: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in row.items()}
+        dataset, model = facts.datasets[made["dataset"]], facts.models[made["model"]]
+        parameters = {"dataset": dataset.parameters, "model": {**model.arguments, "depth": made["depth"]}}
+        told = dataset.model_dump(include={"modes", "mode", "primary_metric", "frames", "origin"})
+        score = {**made, **told, "replication": model.replication, "parameters": parameters}
+        cell = Cell(**{name: made[name] for name in (*IDENTITY, "seed")})
+        yield RecordedCell(cell.name, **vars(cell), run_folder=None, score_folder=folder, facts=score)

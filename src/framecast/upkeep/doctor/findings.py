@@ -1,0 +1,26 @@
+"""What a check yields: one line."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+AFFECTS_NUMBERS = False
+Level = Literal["ok", "warning", "problem"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one check found; ``cure`` says what to do where it is not ok."""
+
+    level: Level
+    about: str
+    found: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        told = f"{self.level:<8} {self.about}: {self.found}"
+        return " ".join(f"{told}; {self.cure}".split("\n")) if self.cure else told
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without what it adds."""
+    return (str(error).strip().splitlines() or ["no reason given"])[0]

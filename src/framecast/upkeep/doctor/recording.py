@@ -1,0 +1,56 @@
+"""DVC: where its remote lies."""
+
+import os
+import urllib.parse
+from collections.abc import Iterator
+from configparser import ConfigParser
+from configparser import Error as ConfigParserError
+from pathlib import Path
+
+from framecast.upkeep.doctor.findings import Line, first_line
+from framecast.upkeep.doctor.surroundings import Surroundings
+
+AFFECTS_NUMBERS = False
+
+
+def dvc_remote(_: Surroundings) -> Iterator[Line]:
+    """Whether the default remote has an address, and a folder that is one can be written."""
+    if not Path(".dvc").is_dir():
+        yield Line("warning", "DVC", "no .dvc folder here, so nothing is recorded", "go to the root of the repository")
+        return
+    config = ConfigParser(interpolation=None)
+    for path in (Path(".dvc", "config"), Path(".dvc", "config.local")):
+        try:
+            config.read(path, encoding="utf-8")
+        except (ConfigParserError, UnicodeDecodeError) as error:
+            yield Line("problem", "DVC", f"{path} cannot be read ({first_line(error)})", f"mend it: `git diff {path}`")
+            return
+    name = config.get("core", "remote", fallback="")
+    if not name:
+        cure = "`dvc remote add --default NAME ADDRESS` makes one; without it results are kept on this disk alone"
+        yield Line("warning", "DVC remote", "none is set", cure)
+        return
+    section = next((one for one in config.sections() if one.strip("'") == f'remote "{name}"'), "")
+    written = config.get(section, "url", fallback="") if section else ""
+    if not written:
+        found = f"{name} is the default and has no address"
+        yield Line("problem", "DVC remote", found, f"`dvc remote add {name} ADDRESS`")
+        return
+    address = urllib.parse.urlsplit(written)
+    if address.scheme and address.scheme != "file":
+        place = f"{address.scheme}://{address.hostname or ''}{address.path}"  # without a user's name or password
+        yield Line("ok", "DVC remote", f"{name} at {place}, not contacted")
+        return
+    yield _folder_remote(name, Path(".dvc", address.path if address.scheme else written))
+
+
+def _folder_remote(name: str, folder: Path) -> Line:
+    """A remote that is a folder, which ``dvc push`` makes where it is not there yet."""
+    folder = Path(os.path.normpath(folder))
+    if folder.is_dir() and os.access(folder, os.W_OK):
+        return Line("ok", "DVC remote", f"{name} in {folder}")
+    if folder.exists():
+        return Line("problem", "DVC remote", f"{name} in {folder}, which cannot be written", "mend its permissions")
+    if folder.parent.is_dir() and os.access(folder.parent, os.W_OK):
+        return Line("ok", "DVC remote", f"{name} in {folder}, which the first `dvc push` makes")
+    return Line("problem", "DVC remote", f"{name} in {folder}, which is not there", "mount it, or change the address")

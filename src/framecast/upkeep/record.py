@@ -1,0 +1,191 @@
+"""Record a finished study: its small tables, and everything that made them, for git to keep.
+
+A record is worth something only if it can be made again, so code and ``params.yaml`` must be committed, and the code
+that runs must be the repository's own. What the cells took, and on which machines, is what their attempts wrote down
+(``cluster.journal``): where these are gone, the record says of how many attempts it knows, be it of none.
+"""
+
+import subprocess
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from framecast import artifacts
+from framecast.cluster import journal
+from framecast.errors import UserError
+from framecast.evaluation.tables import tabulate
+from framecast.results.records import (
+    CellRecord,
+    Commit,
+    DatasetRecord,
+    Facts,
+    Machine,
+    ModelRecord,
+    Spent,
+)
+from framecast.study import catalogue, reading
+from framecast.study.grid import RECORD_TABLES
+from framecast.study.mistakes import as_tree, unknown
+
+if TYPE_CHECKING:
+    from framecast.cluster.journal import Attempt, Phase
+    from framecast.study.grid import Cell, Grid
+
+    Attempts = dict[Phase, list[Attempt]]
+
+AFFECTS_NUMBERS = False
+SOURCE = Path("src/framecast")
+CODE = ("src", "workflow", "Snakefile", "params.yaml", "pyproject.toml", "requirements.lock")
+PHASES: tuple["Phase", ...] = ("train", "evaluate")
+FEW = 3  #: of what is amiss so many are named, and the rest counted
+
+
+def record(grid: "Grid", study: str) -> Path:
+    """Write the record of a study at the scale of ``params.yaml``, and say where it lies.
+
+    Only this study's cells and the baselines of its datasets need to be finished. Recording twice gives the same bytes.
+
+    Raises UserError for a study that there is not, code or ``params.yaml`` that is not committed, cells that are not
+    finished, and scores that are not what their manifest vouches for; then nothing is written.
+    """
+    if study not in grid.params.studies:
+        raise UserError(f"study: {unknown(study, grid.params.studies)}")
+    commit, cells, folder = _commit(), _finished(grid, study), grid.record_folder(study)
+    tabulate(grid, cells, folder, RECORD_TABLES)
+    made = {name: artifacts.sha256_of(folder / name) for name in RECORD_TABLES}
+    artifacts.write_json(folder / "record.json", as_tree(_facts(grid, study, cells, commit, made)))
+    return folder
+
+
+def _finished(grid: "Grid", study: str) -> list["Cell"]:
+    """The study's cells and the baselines of its datasets, in the order of the grid's tables."""
+    cells = list(dict.fromkeys(grid.study_cells(study)))
+    datasets = {cell.dataset for cell in cells}
+    cells += [cell for cell in grid.baselines if cell.dataset in datasets]
+    if missing := [cell.name for cell in cells if not (grid.score_folder(cell) / "score.json").exists()]:
+        raise UserError(
+            f"study {study}: {len(missing)} of its {len(cells)} cells and baselines are not finished: "
+            f"{_few(missing)}; `framecast status` says why"
+        )
+    return cells
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - FEW
+    return ", ".join(names[:FEW]) + (f" and {more} more" if more > 0 else "")
+
+
+# --- what was run ---------------------------------------------------------------------------------
+
+
+def _commit() -> Commit:
+    """The commit that last changed what makes numbers; UserError when it is not what is running."""
+    if catalogue.PACKAGE.resolve() != SOURCE.resolve():
+        raise UserError(
+            f"record: the framecast that runs is {catalogue.PACKAGE}, and not this repository's {SOURCE}; "
+            "activate the environment of this repository"
+        )
+    if changed := [line[3:] for line in _git("status", "--porcelain", "--", *CODE).splitlines()]:
+        raise UserError(
+            f"record: not committed: {_few(changed)}; `git commit` first, so that the run can be made again"
+        )
+    told = _git("log", "-1", "--format=%H %cI", "--", *CODE).split()
+    if not told:
+        raise UserError("record: git holds no commit of code and params.yaml; `git commit` first")
+    return Commit(hash=told[0], date=told[1])
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-c", "core.quotePath=false", *arguments], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise UserError("record: git is not installed, and a record names the commit that made it") from None
+    if done.returncode:
+        raise UserError(f"record: git {arguments[0]}: {' '.join(done.stderr.split())}")
+    return done.stdout
+
+
+def _facts(grid: "Grid", study: str, cells: Sequence["Cell"], commit: Commit, made: dict[str, str]) -> Facts:
+    attempts = {cell: _attempts(grid, cell) for cell in cells}
+    trainings, evaluations = ([one for told in attempts.values() for one in told.get(phase, ())] for phase in PHASES)
+    scores = [_score(grid, cell) for cell in cells]
+    return Facts(
+        study=study,
+        title=grid.params.studies[study].title,
+        scale=grid.params.scale,
+        commit=commit,
+        params=reading.PARAMS.read_text(encoding="utf-8"),
+        seeds=grid.params.seeds,
+        versions=_versions(grid, cells),
+        hardware=_machines([*trainings, *evaluations]),
+        training=_spent(trainings),
+        evaluation=_spent(evaluations),
+        cells={cell.name: _cell(grid, cell, attempts[cell]) for cell in cells},
+        datasets={score["dataset"]: _dataset(score) for score in scores},
+        models={score["model"]: _model(score) for score in scores},
+        sha256=made,
+    )
+
+
+def _score(grid: "Grid", cell: "Cell") -> dict[str, Any]:
+    score: dict[str, Any] = artifacts.read_json(grid.score_folder(cell) / "score.json")
+    return score
+
+
+def _dataset(score: dict[str, Any]) -> DatasetRecord:
+    named = {name: score[name] for name in ("modes", "mode", "primary_metric", "frames", "origin")}
+    return DatasetRecord(parameters=score["parameters"]["dataset"], **named)
+
+
+def _model(score: dict[str, Any]) -> ModelRecord:
+    arguments = {name: value for name, value in score["parameters"]["model"].items() if name != "depth"}
+    return ModelRecord(arguments=arguments, replication=score["replication"])
+
+
+def _versions(grid: "Grid", cells: Iterable["Cell"]) -> dict[str, str]:
+    """framecast's, and those that the trained cells name; several where they differ."""
+    told: dict[str, set[str]] = {"framecast": {version("framecast")}}
+    for cell in cells:
+        if not cell.is_baseline and (manifest := grid.run_folder(cell) / "run.json").exists():
+            for name, found in artifacts.read_json(manifest)["versions"].items():
+                told.setdefault(name, set()).add(found)
+    return {name: ", ".join(sorted(found)) for name, found in sorted(told.items())}
+
+
+# --- what it took ---------------------------------------------------------------------------------
+
+
+def _attempts(grid: "Grid", cell: "Cell") -> "Attempts":
+    """Every attempt at a cell that is known of, by phase; a baseline is not trained."""
+    found: Attempts = {"evaluate": journal.attempts("evaluate", cell.name, grid.score_key(cell))}
+    if not cell.is_baseline:
+        found["train"] = journal.attempts("train", cell.name, grid.run_key(cell))
+    return found
+
+
+def _cell(grid: "Grid", cell: "Cell", attempts: "Attempts") -> CellRecord:
+    return CellRecord(
+        run_key=None if cell.is_baseline else grid.run_key(cell),
+        score_key=grid.score_key(cell),
+        training=_spent(attempts["train"]) if "train" in attempts else None,
+        evaluation=_spent(attempts["evaluate"]),
+    )
+
+
+def _spent(attempts: Iterable["Attempt"]) -> Spent:
+    known = list(attempts)
+    return Spent(
+        attempts=len(known),
+        seconds=round(sum(one.seconds for one in known), 1),
+        core_seconds=round(sum(one.cpu_seconds for one in known), 1),
+    )
+
+
+def _machines(attempts: Iterable["Attempt"]) -> tuple[Machine, ...]:
+    """Every machine that attempts were made on, each once."""
+    fields = tuple(Machine.model_fields)
+    found = {tuple(getattr(one, name) for name in fields) for one in attempts if one.processor}
+    return tuple(Machine(**dict(zip(fields, machine, strict=True))) for machine in sorted(found))
