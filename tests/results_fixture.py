@@ -23,7 +23,7 @@ COMPARED = {"series": ("mse_pix01",), "video": ("mse_pix01", "psnr_frame", "ssim
 SOURCES = {
     "generated_noise": "generated",
     "generated_sins": "generated",
-    "stocks": "bundled",
+    "stocks_by_ticker": "bundled",
     "moving_mnist": "bundled",
     "moving_mnist_next": "bundled",
 }
@@ -32,7 +32,7 @@ SOURCES = {
 ERRORS = {
     "generated_noise": (6.20e-2, {"context_mean": 6.9e-2, "copy_last": 0.121, "least_squares": 6.11e-2, "zeros": 0.31}),
     "generated_sins": (1.9e-3, {"context_mean": 0.129, "copy_last": 0.201, "least_squares": 5.7e-7, "zeros": 0.37}),
-    "stocks": (5.5e-2, {"context_mean": 0.11, "copy_last": 6.1e-2, "least_squares": 5.4e-2, "zeros": 0.33}),
+    "stocks_by_ticker": (5.5e-2, {"context_mean": 0.11, "copy_last": 6.1e-2, "least_squares": 5.4e-2, "zeros": 0.33}),
     "moving_mnist": (3.4e-2, {"context_mean": 4.9e-2, "copy_last": 6.4e-2, "zeros": 4.6e-2}),
     "moving_mnist_next": (3.0e-2, {"context_mean": 4.9e-2, "copy_last": 6.4e-2, "zeros": 4.6e-2}),
 }
@@ -127,7 +127,7 @@ def load(folder: Path, cells: list[CellFiles]) -> Results:
 def _systems(dataset: str) -> list[tuple[str, int, str]]:
     """(model, depth, loss) of a dataset."""
     if dataset != NEXT:
-        return [("seq2seq_convlstm" if frames_of(dataset) == "video" else "seq2seq_lstm", d, "mse") for d in DEPTHS]
+        return [("seq2seq_convlstm" if frames_of(dataset) == "video" else "seq2seq_lstm_as_coded", d, "mse") for d in DEPTHS]
     losses = [("next_frame", 3, loss) for loss in LOSSES if loss != "mse"]
     variants = [
         (model, 3, "hybrid_code_seeded") for model in DESIGNS if model not in ("next_frame", "next_frame_keras")
@@ -259,7 +259,8 @@ def _metrics(cell: CellFiles, errors: np.ndarray) -> dict[str, np.ndarray]:
 def _arguments(cell: CellFiles) -> dict:
     if cell.model in DESIGNS:
         return DESIGNS[cell.model]
-    return {"layer_semantics": "as_coded", "handover": "as_coded", "head_kernel": "1x3x3", "depth": cell.depth}
+    semantics = "as_coded" if frames_of(cell.dataset) == "video" else "as_trained"
+    return {"layer_semantics": semantics, "handover": "as_coded", "head_kernel": "1x3x3", "depth": cell.depth}
 
 
 def _protocol(cell: CellFiles) -> dict:

@@ -31,7 +31,7 @@ CPU = site.Site(device="cpu", gpus=0, memory_mb=100_000)
 @pytest.fixture
 def paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
     """The shipped study at the published scale; nothing of it is there."""
-    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("scale: laptop", "scale: paper", 1)
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8").replace("scale: demo", "scale: paper", 1)
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return Grid(reading.load())

@@ -94,7 +94,7 @@ def test_drawing_leaves_the_global_style_alone(results):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    base.svg("depth_sweep", results, "stocks")
+    base.svg("depth_sweep", results, "stocks_by_ticker")
     assert dict(matplotlib.rcParams) == before
 
 
@@ -126,19 +126,19 @@ def test_a_grid_that_is_half_done_is_drawn(results):
     cells = tuple(cell for cell in results.cells if cell.loss is None or (cell.depth, cell.seed) == (2, 1))
     partial = dataclasses.replace(results, cells=cells)
     for name, dataset in FIGURES:
-        if dataset in ("stocks", "moving_mnist"):
+        if dataset in ("stocks_by_ticker", "moving_mnist"):
             assert base.svg(name, partial, dataset)
 
 
 def test_keys_stay_text(tmp_path):
     """Eight hex digits may look like a number: 12345678, 1e234567."""
-    scores = results_fixture.fabricate(tmp_path, datasets=("stocks",)).scores
+    scores = results_fixture.fabricate(tmp_path, datasets=("stocks_by_ticker",)).scores
     scores.assign(key="1e234567").to_csv(tmp_path / "scores.csv", index=False)
     assert set(results_fixture.load(tmp_path, []).scores["key"]) == {"1e234567"}
 
 
 def test_a_table_without_a_column_is_named(tmp_path):
-    results_fixture.fabricate(tmp_path, datasets=("stocks",))
+    results_fixture.fabricate(tmp_path, datasets=("stocks_by_ticker",))
     (tmp_path / "horizon.csv").write_text("dataset,model\n")
     with pytest.raises(UserError, match=r"horizon\.csv: column depth.* is missing"):
         results_fixture.load(tmp_path, [])

@@ -66,6 +66,16 @@ def test_lstm_counts_as_coded(depth: int, parameters: int) -> None:
     assert count(Seq2SeqLSTM((1,), depth=depth, **CODED)) == parameters
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_lstm_as_trained_is_one_network_whatever_the_depth(depth: int) -> None:
+    """And that network is the one that the code builds at depth 1, weight by weight."""
+    trained = Seq2SeqLSTM((1,), depth=depth, layer_semantics="as_trained", handover="as_coded")
+    coded = Seq2SeqLSTM((1,), depth=1, **CODED)
+    coded.load_state_dict(trained.state_dict())
+    context = torch.rand(2, 5, 1)
+    assert torch.equal(trained(context, 3), coded(context, 3))
+
+
 def test_lstm_of_one_cell_per_side() -> None:
     model = Seq2SeqLSTM((1,), depth=1, layer_semantics="as_described", handover="as_coded")
     assert count(model) == 49_985

@@ -353,10 +353,20 @@ def test_numbers_that_yaml_calls_text_are_numbers(tmp_path: Path) -> None:
 
 def test_the_chosen_scale_is_laid_over_the_published_values() -> None:
     tree = tree_of("real")
-    laptop, paper = reading.resolve(tree), reading.resolve(tree | {"scale": "paper"})
+    demo, laptop, paper = (reading.resolve(tree | {"scale": scale}) for scale in ("demo", "laptop", "paper"))
     assert paper.datasets["moving_mnist"].arguments["frame_size"] == 64
-    assert laptop.datasets["moving_mnist"].arguments["frame_size"] == 24
-    assert laptop.recipe("seq2seq_convlstm").betas == paper.recipe("seq2seq_convlstm").betas == (0.9, 0.98)
+    assert demo.datasets["moving_mnist"].arguments["frame_size"] == 16
+    assert demo.recipe("seq2seq_convlstm").betas == paper.recipe("seq2seq_convlstm").betas == (0.9, 0.98)
+    assert laptop.seeds == paper.seeds
+    assert not demo.is_drawn("component_impact", "moving_mnist_next")
+    assert laptop.is_drawn("component_impact", "moving_mnist_next")
+
+
+def test_a_scale_changes_figures_that_there_are() -> None:
+    tree = tree_of("real")
+    tree["scales"]["demo"] |= {"figures": {"depth_swep": "none"}}
+    with pytest.raises(UserError, match=r"scales\.demo\.figures: found .*depth_swep.*did you mean depth_sweep"):
+        reading.resolve(tree)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ CAPTION = (
 COUNTERPART = {
     "generated_sins": "Coleman, Table 1",
     "generated_noise": "Coleman, Table 1",
-    "stocks": "Coleman, Table 1",
+    "stocks_by_ticker": "Coleman, Table 1",
     "moving_mnist": "Coleman, Table 2",
 }
 

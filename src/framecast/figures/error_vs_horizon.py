@@ -33,7 +33,7 @@ CAPTION = (
 COUNTERPART = {
     "generated_sins": "Coleman, Figure 5",
     "generated_noise": "Coleman, Figure 5",
-    "stocks": "Coleman, Figure 5",
+    "stocks_by_ticker": "Coleman, Figure 5",
     "moving_mnist": "Coleman, Figure 10",
 }
 

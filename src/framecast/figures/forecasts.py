@@ -15,7 +15,7 @@ CAPTION = (
 COUNTERPART = {
     "generated_sins": "Coleman, Figure 6 and appendix 9.1",
     "generated_noise": "Coleman, Figure 7 and appendix 9.1",
-    "stocks": "Coleman, Figure 8 and appendix 9.1",
+    "stocks_by_ticker": "Coleman, Figure 8 and appendix 9.1",
 }
 SEQUENCES = 4
 

@@ -18,7 +18,7 @@ CAPTION = (
 COUNTERPART = {
     "generated_sins": "Coleman, Figure 4",
     "generated_noise": "Coleman, Figure 4",
-    "stocks": "Coleman, Figure 4",
+    "stocks_by_ticker": "Coleman, Figure 4",
     "moving_mnist": "Coleman, Figure 9",
     "moving_mnist_next": "Kartal, draft slides, extra 1, and final slides, slide 10",
 }

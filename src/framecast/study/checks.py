@@ -162,8 +162,8 @@ def _check_figures(params: Params) -> None:
                 if wants not in ("any", holds := params.frames(dataset)):
                     told = f"found {dataset}, which is {holds}; allowed: datasets of {wants}"
                     raise Wrong(("figures", figure), told)
-        elif wants not in ("any", drawn_for):
-            raise Wrong(("figures", figure), unknown(drawn_for, [wants]))
+        elif wants not in ("any", drawn_for) and drawn_for != "none":
+            raise Wrong(("figures", figure), unknown(drawn_for, [wants, "none"]))
 
 
 def _entry(section: str, name: str, entry: E, kinds: Iterable[str]) -> E:

@@ -168,6 +168,7 @@ class Scale(Section):
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     evaluation: dict[str, Any] = Field(default_factory=dict)
+    figures: dict[str, Any] = Field(default_factory=dict)
 
 
 class Params(Section):
@@ -182,7 +183,7 @@ class Params(Section):
     losses: dict[Name, Annotated[dict[Name, Any], Field(min_length=1)]]
     training: Training
     evaluation: Evaluation
-    figures: dict[Name, Literal["all", "series", "video"] | Names]
+    figures: dict[Name, Literal["all", "series", "video", "none"] | Names]
     scales: dict[Name, Scale]
 
     def recipe(self, model: str) -> Training:

@@ -61,7 +61,7 @@ def _scaled(tree: dict[str, Any], scale: str) -> Params:
     """The tree under a scale's changes. What is wrong now and was not before, stands in those changes."""
     changes = tree["scales"][scale]
     try:
-        for section in ("studies", "datasets", "models"):
+        for section in ("studies", "datasets", "models", "figures"):
             known((section,), changes.get(section, {}), tree[section])
         return checked(validated(Params, _merged(tree, changes), ()))
     except Wrong as wrong:

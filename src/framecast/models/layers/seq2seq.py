@@ -8,7 +8,8 @@ fed, differs between the thesis' text and its code; ``handover`` chooses.
 ``as_described``  every layer's (h, c) is copied to the decoder, which is fed frames: ŷ_j = σ(W s_j + b) with
                   s_j = decoder(ŷ_{j−1}), and ŷ₀ the last context frame.
 
-Likewise ``layer_semantics``: the code builds depth + 1 cells on each side where the text says depth.
+Likewise ``layer_semantics``: the code builds depth + 1 cells on each side where the text says depth; and the runs that
+were published for series never passed the depth on to it, so that ``as_trained`` is two cells, whatever the depth.
 """
 
 from collections.abc import Callable
@@ -53,7 +54,7 @@ class Seq2Seq(Forecaster):
         handover: str,
     ) -> None:
         super().__init__(frame_shape)
-        cells = depth + 1 if layer_semantics == "as_coded" else depth
+        cells = {"as_described": depth, "as_coded": depth + 1, "as_trained": 2}[layer_semantics]
         channels = frame_shape[0]
         fed_back = hidden if handover == "as_coded" else channels
         self.hidden = hidden
