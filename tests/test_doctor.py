@@ -181,7 +181,7 @@ def test_folders_that_cannot_be_written(folder: Path, examined: Examined, monkey
 def test_a_wish_to_compile_without_a_compiler(
     folder: Path, examined: Examined, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Told by the doctor, and by training in one line before it begins; no programs are here, as in a slim container."""
+    """Told by the doctor, and by training in one line before it begins; as in a slim container, there are no programs."""
     from framecast.training.compilation import refuse_without_compiler
 
     for name in ("CC", "CXX"):
