@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from framecast.study import reading
-from framecast.upkeep import driver
+from framecast.upkeep import driver, links
 from framecast.cluster import site
 from framecast.cluster.request import request
 from framecast.errors import UserError
@@ -47,6 +47,7 @@ try:
     study = Grid(reading.load())
     cluster = site.load()
     if workflow.is_main_process:
+        links.refuse_wrong_links()
         driver.refuse_a_second(sys.argv)
 except UserError as error:
     sys.exit(f"framecast: {error}")
