@@ -22,7 +22,7 @@ from framecast.cluster.request import Request, request
 from framecast.errors import UserError
 from framecast.study import checkout, reading
 from framecast.study.grid import Cell, Grid
-from framecast.upkeep import driver, termination
+from framecast.upkeep import driver, links, termination
 
 if TYPE_CHECKING:
     from snakemake.workflow import Workflow
@@ -36,6 +36,7 @@ def begin(workflow: "Workflow", command: Sequence[str]) -> "Engine":
         refuse_another_study(workflow)
         engine = Engine(Grid(reading.load()), site.load(), workflow)
         if workflow.is_main_process:
+            links.refuse_wrong_links()
             driver.refuse_a_second(command)
     except UserError as error:
         sys.exit(f"framecast: {error}")
