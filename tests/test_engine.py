@@ -56,10 +56,9 @@ def test_wildcards_name_a_cell_and_a_job_reads_what_it_was_made_of() -> None:
     cell, baseline = engine.named(LSTM), engine.named(COPY)
     assert cell == Cell("generated_sins", "seq2seq_lstm", 2, "mse", 1)
     assert baseline == Cell("generated_sins", "copy_last")
-    data, probe, run = (
-        files[-1]
-        for files in (ask.study.data_files(cell.dataset), ask.study.probe_files(cell), ask.study.run_files(cell))
-    )
+    study = ask.study
+    made = study.data_files(cell.dataset), study.probe_files(cell), study.run_files(cell)
+    data, probe, run = (files[-1] for files in made)
     assert ask.to_train(LSTM) == [data, probe]
     assert ask.to_evaluate(LSTM) == [data, run]
     assert ask.to_evaluate(COPY) == [data]
