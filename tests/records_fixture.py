@@ -47,6 +47,7 @@ def facts(results: Results, study: str, scale: str) -> dict[str, Any]:
         "hardware": [MACHINE],
         "training": {name: value * len(trained) for name, value in spent.items()},
         "evaluation": {name: value * len(results.cells) for name, value in spent.items()},
+        "count": len(results.cells),
         "cells": {cell.name: _cell(cell, spent) for cell in results.cells},
         "datasets": {cell.dataset: _dataset(cell) for cell in results.cells},
         "models": {cell.model: _model(cell) for cell in results.cells},

@@ -168,3 +168,16 @@ def test_what_all_systems_share_goes_unsaid():
 def test_a_figure_of_what_was_not_measured_says_so(results):
     for name in ("leak", "duel", "gradient_shares", "component_impact"):
         assert len(base.svg(name, results, "moving_mnist")) < len(base.svg(name, results, results_fixture.NEXT))
+
+
+def test_a_glimpse_of_one_cell_is_small_and_says_what_it_is_of(results):
+    """It stands alone at the head of a page: under 200 kB, the same bytes twice, and its provenance in it."""
+    cells = [cell for cell in results.cells if cell.loss is None or (cell.depth, cell.seed) == (2, 1)]
+    one = dataclasses.replace(results, cells=tuple(cells))
+    first = base.drawn("glimpse", one, "moving_mnist", "png")
+    assert first == base.drawn("glimpse", one, "moving_mnist", "png")
+    assert first[:8] == b"\x89PNG\r\n\x1a\n"
+    assert len(first) < 200_000
+    told = " ".join(text.get_text() for text in catalogue.load("figures", "glimpse")(one, "moving_mnist").texts)
+    assert "bundled data, scale laptop, free-running" in told
+    assert "seq2seq_convlstm depth-2 mse, seed 1" in told

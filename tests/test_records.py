@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -114,6 +115,8 @@ def test_a_record_says_what_made_it_and_what_it_took(finished: Grid) -> None:
     assert {name: (cell.run_key, cell.score_key) for name, cell in facts.cells.items()} == {
         cell.name: (None if cell.is_baseline else finished.run_key(cell), finished.score_key(cell)) for cell in wanted
     }
+    assert facts.count == len(wanted) == 7
+    assert datetime.fromisoformat(facts.commit.date).timestamp() == int(git("log", "-1", "--format=%ct"))
     assert (facts.training.attempts, facts.evaluation.attempts) == (4, 7)
     attempts = [one for cell in wanted[:4] for one in journal.attempts("train", cell.name, finished.run_key(cell))]
     assert facts.training.core_seconds == pytest.approx(sum(one.cpu_seconds for one in attempts), abs=0.1)

@@ -251,7 +251,8 @@ def figure(
     name: Annotated[str, typer.Argument(metavar="NAME", help="a file of src/framecast/figures")],
     run: Annotated[str, typer.Option(metavar="CELL", help="the trained and scored cell that is drawn")],
     output: Annotated[
-        str, typer.Option(metavar="FILE", help="the SVG or PNG to write; by default in reports/partial")
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help="the SVG or PNG to write; by default in reports/partial"),
     ] = "",
 ) -> None:
     """Draw one figure of one cell; of its activations, also a clip that plays over the time steps."""

@@ -26,7 +26,7 @@ COLUMNS = dict(zip(RECORD_TABLES, (SCORES, COMPARISONS, HORIZON), strict=True))
 
 
 class Commit(Section):
-    """The commit that last changed code or ``params.yaml``; its date as ISO 8601."""
+    """The commit that last changed code or ``params.yaml``; its date as ISO 8601 in UTC."""
 
     hash: str
     date: str
@@ -90,6 +90,7 @@ class Facts(Section):
     hardware: tuple[Machine, ...]
     training: Spent
     evaluation: Spent
+    count: int  #: trained cells and baselines together
     cells: dict[str, CellRecord]
     datasets: dict[str, DatasetRecord]
     models: dict[str, ModelRecord]
