@@ -40,7 +40,7 @@ demo: $(VENV)/installed  ## the laptop-scale study, from nothing to reports/repo
 	@snakemake
 	@echo "The report: $(CURDIR)/reports/report.html"
 
-test: $(VENV)/installed  ## everything that is claimed (20 to 25 minutes on 2 cores)
+test: $(VENV)/installed  ## everything that is claimed (10 minutes on 2 cores)
 	@pytest $(WORKERS)
 
 test-fast: $(VENV)/installed  ## without the slow tests
