@@ -31,9 +31,17 @@ def verb(folder: Path, *arguments: str) -> None:
     """A child's life: one ``framecast`` command in ``folder``, its messages kept in ``log``."""
     os.chdir(folder)
     os.dup2(os.open("log", os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
-    sys.argv = ["framecast", *arguments]
+    framecast(*arguments)
+
+
+def framecast(*arguments: str) -> None:
+    """The command; in one thread, for its tensors are small."""
+    import torch
+
     from framecast.cli import main
 
+    torch.set_num_threads(1)
+    sys.argv = ["framecast", *arguments]
     main()
 
 

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,10 +68,7 @@ def verb(folder: Path, said: Path, arguments: tuple[str, ...], environment: dict
     os.environ.update(environment)
     os.dup2(os.open(said, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.argv = ["framecast", *arguments]
-    from framecast.cli import main
-
-    main()
+    kill_loop.framecast(*arguments)
 
 
 @dataclass

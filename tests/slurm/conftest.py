@@ -77,11 +77,6 @@ class ClusterStudy(Clone):
         path = {"PATH": f"{bins}{os.pathsep}{os.environ['PATH']}"}
         return {**super().environment, **self.cluster.environment(), **named, **path}
 
-    @property
-    def whole_environment(self) -> dict[str, str]:
-        """The same for a program that is started without the help of ``run``."""
-        return {**os.environ, **self.environment}
-
     def submit(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run ``snakemake --profile slurm`` to its end; keywords are further environment variables."""
         return run(*SNAKEMAKE, *arguments, cwd=self.folder, check=check, **{**self.environment, **environment})

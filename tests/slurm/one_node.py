@@ -75,8 +75,8 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue=1
 ReturnToService=2
-MinJobAge=300
-KillWait=10
+MinJobAge=86400
+KillWait=30
 OverTimeLimit=0
 InactiveLimit=0
 SlurmdTimeout=30
@@ -105,7 +105,7 @@ def missing() -> list[str]:
 
 @dataclass(frozen=True)
 class Job:
-    """One line of ``squeue``. Finished jobs stay listed for five minutes."""
+    """One line of ``squeue``. Finished jobs stay listed for a day."""
 
     id: int
     name: str

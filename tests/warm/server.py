@@ -65,6 +65,7 @@ def preload() -> None:
             importlib.import_module(name)
     sys.path[:] = path
     del os.environ["OPENBLAS_NUM_THREADS"]
+    sys.modules["torch"].set_num_threads(1)  # children have small tensors, and are many
     stray = [name for name in sys.modules if name.split(".")[0] in OURS]
     assert not stray, f"imported too early: {stray}"
     threads = len(list(Path("/proc/self/task").glob("*"))) or threading.active_count()
