@@ -127,7 +127,9 @@ def load(folder: Path, cells: list[CellFiles]) -> Results:
 def _systems(dataset: str) -> list[tuple[str, int, str]]:
     """(model, depth, loss) of a dataset."""
     if dataset != NEXT:
-        return [("seq2seq_convlstm" if frames_of(dataset) == "video" else "seq2seq_lstm_as_coded", d, "mse") for d in DEPTHS]
+        return [
+            ("seq2seq_convlstm" if frames_of(dataset) == "video" else "seq2seq_lstm_as_coded", d, "mse") for d in DEPTHS
+        ]
     losses = [("next_frame", 3, loss) for loss in LOSSES if loss != "mse"]
     variants = [
         (model, 3, "hybrid_code_seeded") for model in DESIGNS if model not in ("next_frame", "next_frame_keras")

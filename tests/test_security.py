@@ -419,7 +419,9 @@ def test_markup_in_names_is_drawn_in_figures(tmp_path: Path, text: str) -> None:
     results = results_fixture.fabricate(tmp_path, datasets=("stocks",))
     cells = tuple(dataclasses.replace(cell, model=text) if cell.loss else cell for cell in results.cells)
     tables = {
-        name: getattr(results, name).assign(model=getattr(results, name)["model"].replace("seq2seq_lstm_as_coded", text))
+        name: getattr(results, name).assign(
+            model=getattr(results, name)["model"].replace("seq2seq_lstm_as_coded", text)
+        )
         for name in ("scores", "horizon")
     }
     hostile = dataclasses.replace(results, cells=cells, **tables)
