@@ -14,13 +14,12 @@ include: "workflow/rules/report.smk"
 
 
 rule all:
-    """The whole study: every artefact by name, so that none can go missing unnoticed."""
+    """The whole study: no artefact can go missing unnoticed."""
     default_target: True
     input:
         every_prepared_dataset,
         every_probe,
-        every_trained_cell,
-        every_score,
+        every_lost_file,
         study.table_files(),
         study.report_files(),
     localrule: True

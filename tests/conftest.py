@@ -13,11 +13,26 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests import warm
+
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One server of warm processes for all workers."""
+    if not hasattr(config, "workerinput"):
+        warm.offer()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Its end."""
+    if not hasattr(config, "workerinput"):
+        warm.withdraw()
 
 
 @pytest.hookimpl(trylast=True)
@@ -45,7 +60,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-STUCK_SECONDS = 600  #: what takes longer hangs. No claim about speed: machines differ by a factor of five
+STUCK_SECONDS = (
+    3600  #: what takes longer hangs. No claim about speed: machines differ by a factor of five, and are shared
+)
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = STUCK_SECONDS) -> None:
@@ -56,11 +73,17 @@ def until(condition: Callable[[], object], what: str, seconds: float = STUCK_SEC
         time.sleep(0.1)
 
 
-def run(*command: str, cwd: Path, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the environment's programs; on an unexpected failure show what it printed."""
-    program = str(BIN / command[0])
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, **environment}
+def run(
+    *command: str, cwd: Path, check: bool = True, cold: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one of the environment's programs; on an unexpected failure show what it printed.
+
+    Ours and the engines run as warm processes (``tests.warm``), and so does what they start, unless ``cold`` is asked
+    for: the program as it lies in the environment, from its first import on.
+    """
+    place = BIN if cold or command[0] not in warm.PROGRAMS else warm.programs()
+    env = {**os.environ, "PATH": f"{place}{os.pathsep}{os.environ['PATH']}", **environment}
+    program = str(place / command[0])
     done = subprocess.run([program, *command[1:]], cwd=cwd, env=env, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}"
     return done
@@ -70,8 +93,8 @@ def run(*command: str, cwd: Path, check: bool = True, **environment: str) -> sub
 def framecast(study: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``framecast`` in the tiny study."""
 
-    def call(*arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        return run("framecast", *arguments, cwd=study, check=check, **environment)
+    def call(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return run("framecast", *arguments, cwd=study, **options)
 
     return call
 

@@ -19,7 +19,7 @@ from framecast.data.fetching.fetch import fetch
 from framecast.data.formats.prices import read_prices
 from framecast.data.formats.sha256sums import read_sums
 from framecast.errors import NotFinished, UserError
-from tests.conftest import BIN, serving
+from tests.conftest import BIN, STUCK_SECONDS, serving
 
 REAL = Path(__file__).parents[1] / ".." / "shared" / "data" / "stocks" / "alphavantage"
 KEY = "S3CR3T+K3Y/0042"
@@ -340,7 +340,7 @@ def test_a_process_that_fetches_shows_the_key_to_nobody(server: Server, tmp_path
 
     def answer(number: int, _: Query) -> Answer:
         asked.set()
-        go_on.wait(60)
+        go_on.wait(STUCK_SECONDS)
         return (200, DAILY) if number == 1 else (403, KEY.encode())
 
     server.answers = answer
@@ -351,10 +351,10 @@ def test_a_process_that_fetches_shows_the_key_to_nobody(server: Server, tmp_path
     fetching = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    assert asked.wait(60)
+    assert asked.wait(STUCK_SECONDS)
     shown = Path(f"/proc/{fetching.pid}/cmdline").read_text().replace("\0", " ")
     go_on.set()
-    said, _ = fetching.communicate(timeout=60)
+    said, _ = fetching.communicate(timeout=STUCK_SECONDS)
     assert fetching.returncode == 1, said
     assert "status 403" in said
     assert "fetch stocks_daily" in shown

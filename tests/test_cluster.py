@@ -1,9 +1,13 @@
 """What a cell asks for, what a site says, what state a cell is in, and a report with holes; no cluster is needed."""
 
+import errno
+import fcntl
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,8 +17,10 @@ from types import SimpleNamespace
 import pytest
 from snakemake_interface_common.exceptions import WorkflowError
 
+from framecast.artifacts.locks import STALE_SECONDS, Lock, is_held
 from framecast.cluster import journal, site
 from framecast.cluster.demand import demand
+from framecast.cluster.lease import holder, lease
 from framecast.cluster.request import request
 from framecast.errors import UserError
 from framecast.study import reading
@@ -225,6 +231,104 @@ def test_every_flag_that_the_slurm_plugin_refuses_is_told_before_there_is_a_job(
 def _asking(extra: str) -> SimpleNamespace:
     """A job as the plugin looks at it."""
     return SimpleNamespace(resources=SimpleNamespace(slurm_extra=extra))
+
+
+# --- one at a time, also on file systems without locks ----------------------------------------------
+
+WITHOUT_FLOCK = """
+import errno, fcntl, os, sys, time
+from pathlib import Path
+
+def refused(*_):
+    raise OSError(getattr(errno, sys.argv[1]), "no locks here")
+
+fcntl.flock = refused
+from framecast.artifacts.locks import Lock
+from framecast.cluster.lease import lease
+"""
+HOLD = "\nwith lease(Path('cell'), 'a'):\n    print('held', flush=True)\n    sys.stdin.read()"
+COUNT = """
+for _ in range(5):
+    with Lock(Path("lock")) as lock:
+        assert lock.take(seconds=600)
+        os.close(os.open("inside", os.O_CREAT | os.O_EXCL))
+        Path("count").write_text(str(int(Path("count").read_text()) + 1))
+        os.unlink("inside")
+"""
+AGAIN = """
+lock = Lock(Path("lock"))
+print(lock.take(), flush=True)
+if len(sys.argv) == 2:
+    os.execv(sys.executable, [sys.executable, "-c", Path("again.py").read_text(), sys.argv[1], "second"])
+"""
+
+
+def without_flock(code: str, error: str = "ENOSYS") -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", WITHOUT_FLOCK + code, error]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def no_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose file system keeps no locks."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("error", ["ENOSYS", "EOPNOTSUPP", "ENOLCK"])
+def test_without_locks_a_cell_has_one_writer_too_and_a_killed_one_blocks_nobody(no_flock: Path, error: str) -> None:
+    writer = without_flock(HOLD, error)
+    try:
+        assert writer.stdout
+        assert writer.stdout.readline() == "held\n"
+        with (
+            pytest.raises(UserError, match=rf"cell a: process {writer.pid} on \S+ is training it"),
+            lease(Path("cell"), "a"),
+        ):
+            pass
+        assert holder(Path("cell")) is not None
+    finally:
+        writer.kill()
+        writer.communicate()
+    assert holder(Path("cell")) is None
+    with lease(Path("cell"), "a"):
+        assert len([*Path("cell").glob("*.held")]) == 1  # what the dead have left is gone
+    assert not [*Path("cell").glob("*.held")]
+
+
+def test_without_locks_never_two_are_inside(no_flock: Path) -> None:
+    Path("count").write_text("0")
+    writers = [without_flock(COUNT) for _ in range(3)]
+    for writer in writers:
+        writer.communicate()
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert Path("count").read_text() == "15"
+
+
+def test_without_locks_another_machine_is_believed_for_as_long_as_it_shows_life(no_flock: Path) -> None:
+    announced = Path("lock.0123456789ab-7-99-deadbeef.held")
+    announced.touch()
+    assert is_held(Path("lock")) is False  # nobody has ever taken it
+    Path("lock").touch()
+    assert is_held(Path("lock"))
+    assert not Lock(Path("lock")).take()
+    long_ago = time.time() - STALE_SECONDS - 1
+    os.utime(announced, (long_ago, long_ago))
+    assert not is_held(Path("lock"))
+    with Lock(Path("lock")) as lock:
+        assert lock.take()
+        assert not announced.exists()
+
+
+def test_without_locks_a_program_that_becomes_another_lets_go(no_flock: Path) -> None:
+    """As with the kernel's: resume holds the driver's lock until it becomes the driver."""
+    Path("again.py").write_text(WITHOUT_FLOCK + AGAIN)
+    assert without_flock(AGAIN).communicate()[0].split() == ["True", "True"]
 
 
 # --- states, and a report with holes ----------------------------------------------------------------

@@ -1,5 +1,6 @@
 """``framecast doctor`` tells each check in one line, whatever is broken, and fails exactly when there is a problem."""
 
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 from framecast.errors import UserError
 from framecast.upkeep.doctor import doctor
 from framecast.upkeep.doctor.surroundings import COMMANDS, Partition
+from framecast.upkeep.links import refuse_wrong_links
 from tests.conftest import ROOT, one_line
 
 #: what a controller may answer: PARTITION|AVAILABLE|LIMIT|MEMORY|CPUS|GRES
@@ -178,6 +180,75 @@ def test_folders_that_cannot_be_written(folder: Path, examined: Examined, monkey
     assert [line.split(":")[0] for line in told["problem"]] == ["data/", "logs/", "reports/"]
 
 
+def test_a_wish_to_compile_without_a_compiler(
+    folder: Path, examined: Examined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told by the doctor, and by training in one line before it begins; no programs are here."""
+    from framecast.training.compilation import refuse_without_compiler
+
+    for name in ("CC", "CXX"):
+        monkeypatch.delenv(name, raising=False)
+    assert not any(line.startswith("compile") for lines in examined().values() for line in lines)
+    text = Path("params.yaml").read_text(encoding="utf-8").replace("log_every: 2", "log_every: 2, compile: default")
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    (line,) = examined()["problem"]
+    assert line.startswith("compile of seq2seq_lstm, seq2seq_convlstm: found no compiler, wanted g")
+    for device, variable in (("cpu", "CXX"), ("cuda", "CC")):
+        refuse_without_compiler("a", "off", device)
+        with pytest.raises(UserError, match=rf"params\.yaml: compile: default for a: found no compiler.*{variable}"):
+            refuse_without_compiler("a", "default", device)
+        monkeypatch.setenv(variable, "no-such-compiler -O2")
+        with pytest.raises(UserError, match=f"found {variable}='no-such-compiler -O2', which is no program here"):
+            refuse_without_compiler("a", "default", device)
+        monkeypatch.setenv(variable, "sh")
+        refuse_without_compiler("a", "default", device)
+    assert examined()["problem"] == []
+
+
+def test_a_link_above_what_dvc_records_is_told_with_the_links_that_work(folder: Path, examined: Examined) -> None:
+    scratch = folder.parent / "scratch"
+    scratch.mkdir()
+    Path("data").symlink_to(scratch)
+    assert examined()["problem"] == []  # without DVC nobody minds
+    Path(".dvc").mkdir()
+    (line,) = examined()["problem"]
+    assert line.startswith(f"data/: found a link to {scratch}, below which DVC records nothing; ")
+    with pytest.raises(UserError, match=f"data: found a link to {scratch}"):
+        refuse_wrong_links()
+    subprocess.run(line[line.index("rm data") :], shell=True, check=True, env={"PATH": os.defpath})
+    refuse_wrong_links()
+    assert Path("data/checkpoints").resolve() == scratch / "checkpoints"
+    assert Path("data/runs").is_dir()
+    assert examined()["problem"] == []
+
+
+def test_a_group_is_told_of_a_umask_that_keeps_it_out(folder: Path, examined: Examined) -> None:
+    before = os.umask(0o022)
+    try:
+        assert not any(line.startswith("sharing") for line in examined()["warning"])
+        folder.chmod(0o2775)
+        assert any(line.startswith("sharing: this folder is a group's") for line in examined()["warning"])
+        os.umask(0o002)
+        assert not any(line.startswith("sharing") for line in examined()["warning"])
+    finally:
+        os.umask(before)
+
+
+def test_what_stands_in_for_locks_is_told(folder: Path, examined: Examined, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert f"locks: {folder}: the kernel's" in examined()["ok"]
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    assert any("its file system has none; trainings announce themselves" in line for line in examined()["ok"])
+    Path(".dvc").mkdir()
+    (line,) = examined()["problem"]
+    assert line.endswith("; `dvc config --local core.hardlink_lock true`")
+    Path(".dvc/config").write_text("[core]\n    hardlink_lock = true\n", encoding="utf-8")
+    assert examined()["problem"] == []
+
+
 # --- leftovers --------------------------------------------------------------------------------------
 
 
@@ -292,7 +363,7 @@ def test_the_command_fails_in_one_line_even_where_nothing_is_right(
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"\x00\xff[[[: \n- }")
     (tmp_path / "data").write_text("not a folder")
-    done = framecast("doctor", check=False, FRAMECAST_MIRROR="/no/such/folder")
+    done = framecast("doctor", check=False, cold=True, FRAMECAST_MIRROR="/no/such/folder")
     assert done.returncode == 1
     assert re.fullmatch(r"framecast: doctor: found \d+ problems; .*", one_line(done))
     assert all(re.match(r"(ok      |warning |problem ) ", line) for line in done.stdout.splitlines()), done.stdout

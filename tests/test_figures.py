@@ -1,6 +1,8 @@
 """Figures are functions of the results: same tables, same bytes; captions and files in step."""
 
 import dataclasses
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from framecast.figures import base
 from framecast.results import System, label, short
 from framecast.study import catalogue
 from tests import results_fixture
+from tests.conftest import ROOT
 
 FIGURES = [
     (name, dataset)
@@ -36,15 +39,55 @@ def test_a_figure_is_well_formed_and_deterministic(results, name, dataset):
 
 
 def test_bytes_do_not_depend_on_the_process(results, tmp_path):
-    """Element ids come from a fixed salt, and nothing from hash seeds or the clock."""
+    """Element ids come from a fixed salt, and nothing from hash seeds, the clock or somebody's taste."""
+    taste = (
+        "lines.linewidth: 9\nimage.origin: lower\naxes.titlepad: 40\nsvg.fonttype: none\nimage.interpolation: bicubic\n"
+    )
+    (tmp_path / "matplotlibrc").write_text(taste)
     code = (
         "import sys, pathlib; from framecast.figures import base; from tests import results_fixture; "
         "results = results_fixture.fabricate(pathlib.Path(sys.argv[1])); "
         "sys.stdout.buffer.write(base.svg('filmstrip', results, 'moving_mnist'))"
     )
-    here = {"PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONHASHSEED": "7"}
-    other = subprocess.run([sys.executable, "-c", code, tmp_path], env=here, capture_output=True, check=True)
+    here = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", code, tmp_path / "results"]
+    other = subprocess.run(command, env=here, cwd=tmp_path, capture_output=True, check=True)
     assert other.stdout == base.svg("filmstrip", results, "moving_mnist")
+
+
+PRICES = "{datasets: [stocks], models: [seq2seq_lstm], depths: [1], losses: [mse]}"
+STOCKS = "{kind: stocks, context: 5, horizon: 5, source: bundled}"  # matplotlib's own sample
+FOREIGN = {
+    "MPLBACKEND": "module://nobody.has.this",
+    "PYTHONWARNINGS": "error",
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",
+    "PYTHONIOENCODING": "ascii",
+    "HOME": "/nowhere",
+    "TZ": "Pacific/Apia",
+}
+
+
+@pytest.mark.slow
+def test_surroundings_change_neither_outcome_nor_bytes(study, framecast):
+    """What a notebook, a container or a site sets for other programs."""
+    text = Path("params.yaml").read_text().replace("studies:", f"studies:\n  prices: {PRICES}", 1)
+    Path("params.yaml").write_text(text.replace("datasets:\n", f"datasets:\n  stocks: {STOCKS}\n", 1))
+
+    def made(**surroundings):
+        for command in (("prepare", "stocks"), ("evaluate", "stocks/copy_last"), ("report", "--partial"), ("plan",)):
+            framecast(*command, **surroundings)
+        files = [path for root in ("data", "reports") for path in Path(root).rglob("*") if path.is_file()]
+        content = {path: path.read_bytes() for path in files}
+        for root in ("data", "reports"):
+            shutil.rmtree(root)
+        return content
+
+    here = made()
+    assert {"arrays.safetensors", "score.json", "report.html"} <= {path.name for path in here}
+    Path("matplotlibrc").write_text("lines.linewidth: 9\nimage.origin: lower\nbackend: qtagg\nnonsense\n")
+    assert made(**FOREIGN) == here
 
 
 def test_drawing_leaves_the_global_style_alone(results):
@@ -125,3 +168,16 @@ def test_what_all_systems_share_goes_unsaid():
 def test_a_figure_of_what_was_not_measured_says_so(results):
     for name in ("leak", "duel", "gradient_shares", "component_impact"):
         assert len(base.svg(name, results, "moving_mnist")) < len(base.svg(name, results, results_fixture.NEXT))
+
+
+def test_a_glimpse_of_one_cell_is_small_and_says_what_it_is_of(results):
+    """It stands alone at the head of a page: under 200 kB, the same bytes twice, and its provenance in it."""
+    cells = [cell for cell in results.cells if cell.loss is None or (cell.depth, cell.seed) == (2, 1)]
+    one = dataclasses.replace(results, cells=tuple(cells))
+    first = base.drawn("glimpse", one, "moving_mnist", "png")
+    assert first == base.drawn("glimpse", one, "moving_mnist", "png")
+    assert first[:8] == b"\x89PNG\r\n\x1a\n"
+    assert len(first) < 200_000
+    told = " ".join(text.get_text() for text in catalogue.load("figures", "glimpse")(one, "moving_mnist").texts)
+    assert "bundled data, scale laptop, free-running" in told
+    assert "seq2seq_convlstm depth-2 mse, seed 1" in told

@@ -11,7 +11,8 @@ from framecast.report import components as impact
 from framecast.report import leak as told
 from framecast.report import numbers
 from framecast.results import System
-from tests import results_fixture
+from framecast.results.records import Facts, Record
+from tests import records_fixture, results_fixture
 from tests.results_fixture import NEXT
 
 TEACHER = "teacher-forced"
@@ -223,3 +224,24 @@ def test_a_manifest_without_a_leak_says_nothing_of_one(results):
     assert not results.is_leaky(NEXT, TWIN)
     assert results.is_leaky(NEXT, LEAKY)
     assert results.is_replication(NEXT, LEAKY)
+
+
+def test_a_recorded_number_stands_once_beside_the_published_one(results, tmp_path):
+    """That of the very system: its leak and its twin's are ours, at the scale of the page."""
+    renamed = results.scores["loss"].where(results.scores["model"] != "next_frame_leaky", "hybrid_slides")
+    cells = tuple(
+        dataclasses.replace(cell, loss="hybrid_slides") if cell.model == "next_frame_leaky" else cell
+        for cell in results.cells
+    )
+    made = dataclasses.replace(results, cells=cells, scores=results.scores.assign(loss=renamed, scale="paper"))
+    facts = Facts.model_validate_json(json.dumps(records_fixture.facts(results, "study", "paper") | {"sha256": {}}))
+    record = Record(tmp_path / "study-paper", facts, made)
+    rows = [row for row in told.beside(results, NEXT, [record]) if row.source.id == "kartal"]
+    shown = {(row.table.metric, row.label): row.recorded for row in rows if row.recorded}
+    assert {metric for metric, _ in shown} == {"psnr_frame", "ssim_gauss"}
+    assert all("leaky" in label for _, label in shown)
+    ours = results.values(NEXT, System("next_frame_leaky", "hybrid_code_seeded", 3), "psnr_frame", TEACHER).mean()
+    psnr = next(found for (metric, _), found in shown.items() if metric == "psnr_frame")
+    assert float(psnr.score.mean.data["value"]) == ours
+    assert "another network" in psnr.verdict.reasons
+    assert not any(row.recorded for row in told.beside(results, NEXT))

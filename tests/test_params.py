@@ -47,14 +47,15 @@ def places(node: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
 
 
 def changed(tree: Any, path: Path_, value: Any) -> Any:
-    """A copy of a tree with another value at a path."""
+    """A tree with another value at a path; what lies beside the path is shared with the tree that was given."""
     if not path:
         return value
-    copied = copy.deepcopy(tree)
-    node = copied
-    for key in path[:-1]:
-        node = node[key]
-    node[path[-1]] = value
+    key, *rest = path
+    copied = copy.copy(tree)
+    if rest:
+        copied[key] = changed(tree[key], tuple(rest), value)
+    else:
+        copied[key] = value
     return copied
 
 

@@ -15,6 +15,8 @@ from framecast import artifacts
 from framecast.errors import UserError
 from framecast.study import reading
 from framecast.study.grid import Grid
+from framecast.upkeep.dvc_config import cache_folder
+from framecast.upkeep.pruning import prune
 from framecast.upkeep.verify import verify
 from tests.conftest import ROOT, one_line, run
 
@@ -263,6 +265,75 @@ def test_one_byte_of_a_list_in_the_cache(study: Path, findings: Callable[[], lis
     assert note.startswith("note: ")
 
 
+# --- where DVC keeps its cache ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["system", "global", "repo", "local"])
+def test_the_cache_is_the_one_that_dvc_itself_would_use(
+    level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named at any level of its configuration, and by each level against those before it."""
+    monkeypatch.chdir(tmp_path)
+    folders = {"repo": Path(".dvc"), "local": Path(".dvc")}
+    for name in ("system", "global"):
+        folders[name] = tmp_path / name
+        monkeypatch.setenv(f"DVC_{name.upper()}_CONFIG_DIR", str(folders[name]))
+    Path(".dvc").mkdir()
+    assert cache_folder() == Path(".dvc/cache")
+    for before in ("system", "global", "repo", "local"):
+        folders[before].mkdir(exist_ok=True)
+        file = folders[before] / ("config.local" if before == "local" else "config")
+        file.write_text(f"[cache]\n    dir = /shared/{before}\n", encoding="utf-8")
+        if before == level:
+            break
+    assert cache_folder() == Path(f"/shared/{level}")
+    file.write_text("[cache]\n    dir = ../kept\n", encoding="utf-8")  # relative to the file that says so
+    assert cache_folder() == Path(os.path.relpath((folders[level] / "../kept").resolve(), tmp_path))
+    file.write_text("[cache\n", encoding="utf-8")
+    with pytest.raises(UserError, match=rf"{file}.* cannot be read"):
+        cache_folder()
+
+
+@pytest.fixture
+def shared(study: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of the study, moved to where the user's own configuration of DVC wants it."""
+    folder = study.parent / "shared"
+    shutil.move(".dvc/cache", folder)
+    (study.parent / "user").mkdir()
+    (study.parent / "user" / "config").write_text(f"[cache]\n    dir = {folder}\n", encoding="utf-8")
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(study.parent / "user"))
+    return folder
+
+
+def test_a_cache_that_projects_share_is_judged_by_what_the_lock_file_names(
+    shared: Path, findings: Callable[[], list[str]]
+) -> None:
+    foreign = shared / "files" / "md5" / "00" / ("0" * 30)
+    foreign.parent.mkdir()
+    foreign.write_text("another project's, and perhaps half-written")
+    assert findings() == []
+    path = one(f"data/runs/{CELL}/*/model.safetensors")
+    expected = md5(path)
+    copy = shared / "files" / "md5" / expected[:2] / expected[2:]
+    flip(copy)
+    (line,) = findings()
+    assert line.startswith(f"{copy} (DVC's copy of {path}, cell {CELL}): expected md5 {expected}, ")
+
+
+def test_what_is_pruned_is_deleted_when_that_cache_has_it_and_kept_otherwise(shared: Path) -> None:
+    text = Path("params.yaml").read_text().replace("train: 64", "train: 32").replace("train: 8", "train: 4")
+    Path("params.yaml").write_text(text)
+    whole, lost = (one(f"data/processed/{name}/*") for name in ("generated_sins", "moving_mnist"))
+    digest = md5(lost / "arrays.safetensors")
+    (shared / "files" / "md5" / digest[:2] / digest[2:]).unlink()
+    prune(Grid(reading.load()), "data")
+    assert not whole.exists()
+    assert not lost.exists()
+    kept = Path("data/attic", *lost.parts[1:])
+    assert [path.name for path in Path("data/attic").rglob("*.safetensors")] == ["arrays.safetensors"]
+    assert md5(kept / "arrays.safetensors") == digest
+
+
 # --- the cures --------------------------------------------------------------------------------------
 
 
@@ -428,6 +499,6 @@ def test_a_lock_that_cannot_be_read_is_a_finding(study: Path, findings: Callable
 def test_the_command_ends_with_one_line_and_exit_code_1(study: Path) -> None:
     assert run("framecast", "verify", cwd=study).stderr == ""
     flip(one(f"data/runs/{CELL}/*/model.safetensors"))
-    done = run("framecast", "verify", cwd=study, check=False)
+    done = run("framecast", "verify", cwd=study, check=False, cold=True)
     assert done.returncode == 1
     assert "found 1 damaged" in one_line(done)

@@ -2,10 +2,12 @@
 
 import errno
 import gc
+import io
 import os
 import re
 import sys
 import time
+import warnings
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -160,8 +162,10 @@ def train(
     from framecast.devices import choose
     from framecast.evaluation.probe import ensure
     from framecast.training.cell import train as train_cell
+    from framecast.training.compilation import refuse_without_compiler
 
     wanted, (asked, left) = choose(device), _job_limits()
+    refuse_without_compiler(found.model, study.params.recipe(found.model).compile, wanted.type)
     stop.budget = stop.budget or left
     try:
         if not train_cell(
@@ -247,7 +251,8 @@ def figure(
     name: Annotated[str, typer.Argument(metavar="NAME", help="a file of src/framecast/figures")],
     run: Annotated[str, typer.Option(metavar="CELL", help="the trained and scored cell that is drawn")],
     output: Annotated[
-        str, typer.Option(metavar="FILE", help="the SVG or PNG to write; by default in reports/partial")
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help="the SVG or PNG to write; by default in reports/partial"),
     ] = "",
 ) -> None:
     """Draw one figure of one cell; of its activations, also a clip that plays over the time steps."""
@@ -357,6 +362,7 @@ _OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory", re.IGNORECAS
 
 def main() -> None:
     """Run a verb; every expected failure is one line on standard error."""
+    _forget_surroundings()
     try:
         app(standalone_mode=True)
     except (UserError, NotFinished) as error:
@@ -367,6 +373,8 @@ def main() -> None:
         where = os.fsdecode(error.filename) if error.filename else os.getcwd()
         _leave(f"{where}: {_REFUSALS.get(error.errno, (error.strerror or '').lower())}", 1)
     except (MemoryError, RuntimeError) as error:
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            _leave(f"{_in_short(error)}; write compile: off in params.yaml, or mend what it names", 1)
         if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error))):
             raise
         told = " ".join(str(error).split())
@@ -375,6 +383,27 @@ def main() -> None:
         # What torch's modules hold is freed by the end of the process: to search it for cycles first takes half as long
         # as importing it did, and a study starts hundreds of processes.
         gc.freeze()
+
+
+def _forget_surroundings() -> None:
+    """What a notebook, a desktop or a site has set for other programs, and that libraries would obey here.
+
+    A backend that is not installed fails the import of matplotlib, warnings that are errors fail anybody's, and a
+    terminal of few letters fails whatever prints one more. Figures forget a matplotlibrc in ``figures.base.style``.
+    """
+    os.environ.pop("MPLBACKEND", None)
+    if os.environ.pop("PYTHONWARNINGS", ""):
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)  # as Python does where nothing is set
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error has it
+
+
+def _in_short(error: Exception) -> str:
+    """What torch says of a compilation that failed, without the source that it tried to compile."""
+    told = next((line for line in str(error).splitlines() if line.strip()), "no word")
+    return f"compile: {type(error).__name__}: {' '.join(told.split())[:300]}"
 
 
 def _leave(message: str, code: int) -> None:

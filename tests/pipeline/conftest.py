@@ -29,9 +29,9 @@ class Clone:
 
     folder: Path
 
-    def __call__(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run a program here, with the clone's own source first on the path."""
-        return run(*command, cwd=self.folder, check=check, **self.environment)
+    def __call__(self, *command: str, check: bool = True, cold: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run a program here, with the clone's own source first on the path; ``cold``: see ``run``."""
+        return run(*command, cwd=self.folder, check=check, cold=cold, **self.environment)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -133,14 +133,17 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
 
 @pytest.fixture(scope="session")
 def built(fresh: Callable[[], Clone], tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """The study made by ``dvc repro``, committed and pushed. Shared, also between workers: look, do not touch."""
+    """The study made by ``dvc repro``, committed and pushed. Shared, also between workers: look, do not touch.
+
+    Made by the real programs, so that whatever is compared with it holds warm processes against them.
+    """
     base = tmp_path_factory.getbasetemp()  # each worker's own, within that of the whole run
     where = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built"
     with FileLock(where.with_suffix(".lock")):
         if where.exists():
             return Clone(Path(where.read_text(encoding="utf-8")))
         clone = fresh()
-        clone("dvc", "repro")
+        clone("dvc", "repro", cold=True)
         clone.commit("The study, run")
         clone("dvc", "push")
         where.write_text(str(clone.folder), encoding="utf-8")

@@ -116,7 +116,9 @@ class Started:
             for process in tree:
                 with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
-            psutil.wait_procs([process for process in tree if isinstance(process, psutil.Process)], timeout=10)
+            psutil.wait_procs(
+                [process for process in tree if isinstance(process, psutil.Process)], timeout=STUCK_SECONDS
+            )
         self.process.wait()
 
 

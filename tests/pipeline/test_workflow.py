@@ -1,8 +1,6 @@
 """The rules and the DVC stages: in form, in step with each other, and plain about what is wrong."""
 
-import os
-import subprocess
-import time
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +9,11 @@ import yaml
 
 from framecast.study import reading
 from framecast.study.grid import Grid
-from tests.conftest import BIN, ROOT, run
+from tests.conftest import ROOT, run, until
 from tests.pipeline.conftest import CONVLSTM, Clone
+from tests.pipeline.test_resume import Gate, Start, gate, start
+
+__all__ = ["gate", "start"]  # fixtures
 
 GRID = Grid(reading.load(ROOT / "tests" / "params.yaml"))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -116,26 +117,58 @@ def test_a_file_that_is_no_yaml_stops_every_program_with_one_reason(pulled: Clon
 
 
 @pytest.mark.slow
-def test_an_override_that_the_jobs_would_not_see_is_refused(pulled: Clone) -> None:
-    done = pulled("snakemake", "--config", "seeds=[2]", check=False)
-    assert done.returncode == 1
-    assert "framecast: --config: found a value, allowed: none" in done.stderr
+def test_an_override_that_the_jobs_would_not_see_is_refused(fresh: Callable[[], Clone]) -> None:
+    clone = fresh()
+    other = clone.folder / "other.yaml"
+    other.write_text((clone.folder / "params.yaml").read_text(encoding="utf-8").replace("train: 64", "train: 32"))
+    for option, found in {("--config", "seeds=[2]"): "seeds", ("--configfile", "other.yaml"): str(other)}.items():
+        done = clone("snakemake", "data", *option, check=False)
+        assert done.returncode == 1
+        assert f"framecast: {option[0]}: found {found}; allowed: none" in done.stderr
+    assert not (clone.folder / "data").exists()
 
 
 @pytest.mark.slow
-def test_a_second_start_of_either_engine_is_told_so_and_the_first_goes_on(pulled: Clone) -> None:
+def test_another_copys_source_is_refused_by_every_verb_and_both_engines(fresh: Callable[[], Clone]) -> None:
+    """The environment is that of the first checkout, the work is done in the second."""
+    first, second = fresh(), fresh()
+    line = f"framecast: {second.folder}: found another copy's source, {first.folder}/src/framecast; allowed: its own"
+    elsewhere = {**second.environment, "PYTHONPATH": first.environment["PYTHONPATH"]}
+    for program in (("framecast", "grid"), ("framecast", "doctor"), ("snakemake", "--dry-run"), ("dvc", "repro")):
+        done = run(*program, cwd=second.folder, check=False, **elsewhere)
+        assert done.returncode not in (0, 75)
+        assert (done.stdout + done.stderr).count(line) == 1, done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (second.folder / "dvc.lock").exists()
+    rules = ("--dry-run", "--snakefile", str(second.folder / "Snakefile"))
+    assert line in run("snakemake", *rules, cwd=first.folder, check=False, **elsewhere).stderr
+
+
+@pytest.mark.slow
+def test_a_study_can_be_run_alone(fresh: Callable[[], Clone]) -> None:
+    clone = fresh()
+    study = Grid(reading.load(clone.folder / "params.yaml"))
+    done = clone("snakemake", "--dry-run", "study_sequence_depth")
+    planned = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.MULTILINE))
+    cells = sum(cell.dataset == "generated_sins" for cell in study.cells)
+    assert 0 < cells < len(study.cells)
+    wanted = {"prepare": 1, "probe": cells, "train": cells, "evaluate": cells, "evaluate_baseline": 1}
+    wanted |= {"study_sequence_depth": 1, "total": sum(wanted.values()) + 1}
+    assert planned == {name: str(jobs) for name, jobs in wanted.items()}
+
+
+@pytest.mark.slow
+def test_a_second_start_of_either_engine_is_told_so_and_the_first_goes_on(
+    pulled: Clone, gate: Gate, start: Start
+) -> None:
     pulled.edit("params.yaml", ("hidden_channels: 4", "hidden_channels: 2"))
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **pulled.environment}
-    first = subprocess.Popen(
-        [BIN / "snakemake"], cwd=pulled.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    logs = pulled.folder / "logs" / "train" / Path(CONVLSTM)
-    while first.poll() is None and not list(logs.glob("*.log")):
-        time.sleep(0.05)
+    gate.close(CONVLSTM)
+    first = start(pulled, "snakemake")
+    until(lambda: gate.holds(CONVLSTM), "a cell in training")
     second = pulled("snakemake", check=False)
     third = pulled("dvc", "repro", check=False)
-    said, _ = first.communicate()
-    assert first.returncode == 0, said.decode()
+    gate.open()
+    first.ends_well()
     assert second.returncode == 1
     assert "framecast: this grid is already being run here, by process" in second.stderr
     assert "Traceback" not in second.stderr

@@ -35,6 +35,7 @@ PACKAGES = "apt-get install slurm-wlm munge"
 FOLDER = re.compile(r"/[\w./-]{,60}")  #: a socket's path holds 108 bytes, and slurm.conf does not quote
 PORTS = range(20000, 32000)  #: below those that the kernel hands out by itself
 ATTEMPTS = 5
+STUCK_SECONDS = 600  #: for what the daemons are certain to do, unless they hang
 SAVE_SECONDS = 6  #: slurmctld writes a change of its state after five
 
 CONFIGURATION = """\
@@ -229,7 +230,7 @@ class OneNode:
                 self.start_node(name)
         if unfinished := [str(job.id) for job in self.jobs().values() if not job.finished]:
             self.run("scancel", *unfinished)
-        self._wait(self._idle, "cancelled jobs do not end", "slurmctld", *self.nodes)
+        self._wait(self._idle, "cancelled jobs do not end", "slurmctld", *self.nodes, seconds=60)
 
     # -- using it ---------------------------------------------------------------------------------------------------
 
@@ -278,7 +279,7 @@ class OneNode:
         end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + seconds))
         self.run("scontrol", "update", f"JobId={job}", f"EndTime={end}")
 
-    def wait(self, job: int, *states: str, timeout: float = 60) -> Job:
+    def wait(self, job: int, *states: str, timeout: float = STUCK_SECONDS) -> Job:
         """Wait until a job is in one of ``states`` (default: finished in whatever way), and give it."""
 
         def arrived() -> bool:
@@ -350,7 +351,9 @@ class OneNode:
             )
         (self.folder / "run" / f"{name}.pid").write_text(str(self._started[name].pid), encoding="utf-8")
 
-    def _wait(self, condition: Callable[[], bool], complaint: str, *daemons: str, seconds: float = 30) -> None:
+    def _wait(
+        self, condition: Callable[[], bool], complaint: str, *daemons: str, seconds: float = STUCK_SECONDS
+    ) -> None:
         """Ask until the answer is yes; give up after a time, or at once when a daemon that is needed has died."""
         end = time.monotonic() + seconds
         while not condition():

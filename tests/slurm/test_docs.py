@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, STUCK_SECONDS
 from tests.slurm.conftest import ClusterStudy
 
 INSTALLING = ("git clone", "make .venv", "source ")  #: what the harness has done already
@@ -29,7 +29,7 @@ def test_the_page_works_as_it_is_written(study: ClusterStudy) -> None:
         env=study.whole_environment,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=STUCK_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -6,30 +6,19 @@ all of them together → reports/{scores,horizon,comparisons,loss_curves}.csv, r
 rule evaluate:
     """Score {wildcards.model} (depth {wildcards.depth}) on the test split of {wildcards.dataset}."""
     input:
-        ancient(lambda wildcards: need(study.data_files(wildcards.dataset))),
-        ancient(lambda wildcards: need(study.run_files(cell(wildcards)))),
+        ancient(ask.to_evaluate),
     output:
         multiext(f"data/scores/{CELL}/{{key}}/", *SCORE_FILES),
     log:
         f"logs/evaluate/{CELL}/{{key}}.log",
     conda:
         "../envs/framecast.yaml"
-    threads: lambda wildcards: study.params.recipe(wildcards.model).threads
+    threads: ask.threads
     resources:
-        **asked(
-            "evaluate",
-            cpus_per_task=cluster.cpus,
-            gpu_model=cluster.gpu_type,
-            slurm_partition=cluster.partition,
-            slurm_account=cluster.account,
-            qos=cluster.qos,
-            constraint=cluster.constraint,
-            slurm_extra=cluster.extra,
-        ),
-        gpu=gpu,
+        **ask.resources("evaluate"),
     params:
-        cell=lambda wildcards: cell(wildcards).name,
-        in_job=in_job,
+        cell=CELL,
+        in_job=ask.options(),
     shell:
         "framecast evaluate {params.cell} --key {wildcards.key}{params.in_job} 2>&1 | tee -i {log}"
 
@@ -37,7 +26,7 @@ rule evaluate:
 rule evaluate_baseline:
     """Score the baseline {wildcards.model} on the test split of {wildcards.dataset}."""
     input:
-        ancient(lambda wildcards: need(study.data_files(wildcards.dataset))),
+        ancient(ask.to_evaluate),
     output:
         multiext(f"data/scores/{BASELINE}/{{key}}/", *SCORE_FILES),
     log:
@@ -45,15 +34,9 @@ rule evaluate_baseline:
     conda:
         "../envs/framecast.yaml"
     resources:
-        **asked(
-            "evaluate",
-            slurm_partition=cluster.cpu_partition or cluster.partition,
-            slurm_account=cluster.account,
-            qos=cluster.qos,
-            slurm_extra=cluster.extra,
-        ),
+        **ask.resources("evaluate", gpu=False),
     params:
-        cell=lambda wildcards: cell(wildcards).name,
+        cell=BASELINE,
     shell:
         "framecast evaluate {params.cell} --key {wildcards.key} --device cpu 2>&1 | tee -i {log}"
 
@@ -62,7 +45,7 @@ rule tables:
     """Gather every score into the tables that git keeps."""
     input:
         ancient(every_score),
-        ancient(every_trained_cell),
+        ancient(every_lost_training),
     output:
         study.table_files(),
     log:
@@ -82,3 +65,14 @@ rule evaluate_all:
         every_score,
         study.table_files(),
     localrule: True
+
+
+for name in study.params.studies:
+
+    rule:
+        """Every trained cell of one study, its scores, and those of the baselines beside them."""
+        name:
+            f"study_{name}"
+        input:
+            ask.of(name),
+        localrule: True

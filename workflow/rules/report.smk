@@ -5,8 +5,7 @@ rule report:
     """Draw the figures and write the report."""
     input:
         ancient(study.table_files()),
-        ancient(every_score),
-        ancient(every_trained_cell),
+        ancient(every_lost_file),
     output:
         [
             report(

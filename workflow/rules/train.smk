@@ -14,7 +14,7 @@ rule probe:
     localrule: True  # a refusal must be read where the grid was started, before anything waits in a queue
     conda:
         "../envs/framecast.yaml"
-    threads: lambda wildcards: study.params.recipe(wildcards.model).threads
+    threads: ask.threads
     shell:
         "framecast probe {wildcards.dataset} {wildcards.model} --depth {wildcards.depth} --key {wildcards.key}"
         " 2>&1 | tee -i {log}"
@@ -23,30 +23,19 @@ rule probe:
 rule train:
     """Train a depth-{wildcards.depth} {wildcards.model} on {wildcards.dataset} with {wildcards.loss}."""
     input:
-        ancient(lambda wildcards: need(study.data_files(wildcards.dataset))),
-        ancient(probe_before_training),
+        ancient(ask.to_train),
     output:
         multiext(f"data/runs/{CELL}/{{key}}/", *RUN_FILES),
     log:
         f"logs/train/{CELL}/{{key}}.log",
     conda:
         "../envs/framecast.yaml"
-    threads: lambda wildcards: study.params.recipe(wildcards.model).threads
+    threads: ask.threads
     resources:
-        **asked(
-            "train",
-            cpus_per_task=cluster.cpus,
-            gpu_model=cluster.gpu_type,
-            slurm_partition=cluster.partition,
-            slurm_account=cluster.account,
-            qos=cluster.qos,
-            constraint=cluster.constraint,
-            slurm_extra=cluster.extra,
-        ),
-        gpu=gpu,
+        **ask.resources("train"),
     params:
-        cell=lambda wildcards: cell(wildcards).name,
-        in_job=lambda wildcards: in_job(wildcards) and f"{in_job(wildcards)} --requeue",
+        cell=CELL,
+        in_job=ask.options("--requeue"),
     shell:
         "framecast train {params.cell} --key {wildcards.key}{params.in_job} 2>&1 | (trap '' TERM USR1; exec tee -ia {log})"
 

@@ -100,6 +100,17 @@ def is_held(path: Path) -> bool:
     return False
 
 
+def keeps_locks(handle: int) -> bool:
+    """Whether the file system of an open file keeps locks for the kernel."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in WITHOUT_LOCKS:
+            return False
+        raise
+    return True
+
+
 def _opened(path: Path) -> IO[str]:
     """A file to lock; another user's that is only readable will do on a disk of this machine."""
     flags = os.O_CLOEXEC | os.O_NOFOLLOW

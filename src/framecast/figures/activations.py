@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 from PIL import Image
 
 from framecast.errors import UserError
-from framecast.figures.base import INK, MUTED, PALETTE, STYLE, label_ends, picture, whole_steps
+from framecast.figures.base import INK, MUTED, PALETTE, label_ends, picture, style, whole_steps
 from framecast.results import CellFiles, Results
 
 FRAMES = "video"
@@ -71,7 +71,7 @@ def animation(cell: CellFiles) -> bytes:
     below = [(f"layer {n}: overlay", overlay(frames, each["source"])) for n, each in enumerate(layers, 1)]
     masks = [(f"attention {n}", _grey(each["spatial_attention"])) for n, each in _masked(layers)]
     below.insert(0, masks[-1] if masks else ("", np.ones_like(frames)))
-    with rc_context(STYLE):
+    with style():
         pages = list(_pages([above, below]))
     buffer = io.BytesIO()
     pages[0].save(buffer, "GIF", save_all=True, append_images=pages[1:], duration=MILLISECONDS, loop=0, optimize=False)

@@ -7,11 +7,12 @@ What several figures share beyond this module lives in ``shared/``.
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps, rc_context, rcParamsDefault
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -54,6 +55,14 @@ STYLE: Any = {
 }
 
 
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in our style over matplotlib's own defaults, whatever a ``matplotlibrc`` or this process has set."""
+    defaults = {name: value for name, value in rcParamsDefault.items() if not name.startswith("backend")}
+    with rc_context({**defaults, **STYLE}):
+        yield
+
+
 def svg(name: str, results: Results, dataset: str) -> bytes:
     """Draw figure ``name`` of a dataset: SVG whose bytes depend on the results alone.
 
@@ -64,7 +73,7 @@ def svg(name: str, results: Results, dataset: str) -> bytes:
 
 def drawn(name: str, results: Results, dataset: str, file_format: str) -> bytes:
     """The same as ``svg`` or ``png``; neither holds a date or a version."""
-    with rc_context(STYLE):
+    with style():
         draw = catalogue.load("figures", name) if results.scored(dataset) else _not_run
         buffer = io.BytesIO()
         draw(results, dataset).savefig(buffer, format=file_format, dpi=PNG_DPI, metadata=METADATA[file_format])

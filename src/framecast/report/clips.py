@@ -95,5 +95,5 @@ def _points(values: np.ndarray, start: int) -> str:
 def png(pixels: np.ndarray) -> str:
     """(H, W, 3) uint8 as a data URI. No text chunk with a program's version: same pixels, same bytes."""
     buffer = io.BytesIO()
-    imsave(buffer, pixels, format="png", metadata={"Software": None})  # type: ignore[dict-item]
+    imsave(buffer, pixels, format="png", origin="upper", metadata={"Software": None})  # type: ignore[dict-item]
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

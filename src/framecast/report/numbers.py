@@ -55,6 +55,16 @@ def fixed(value: float, decimals: int) -> str:
     return text.replace("-", "−" if text.strip("-0.") else "")
 
 
+def power_of(value: float) -> int:
+    """The power of ten that a number is read in: none while it is neither small nor large.
+
+    >>> power_of(5.5e-4), power_of(0.31), power_of(22.1)
+    (-4, 0, 0)
+    """
+    power = math.floor(math.log10(abs(value))) if value else 0
+    return power if power < -1 or power > 3 else 0
+
+
 def scaled(metric: str, power: int) -> str:
     """A metric with the power of ten that its numbers are read in: mse_pix01 × 10⁻²."""
     return f"{metric} × 10{str(power).translate(SUPERSCRIPT)}" if power else metric

@@ -22,13 +22,6 @@ from framecast.results import CellFiles, Results, System, label
 from framecast.results.records import Record
 from framecast.study.params import Study
 
-SOURCES = {
-    "official": "published data",
-    "bundled": "bundled data",
-    "stand-in": "stand-in data",
-    "generated": "generated data",
-}
-
 
 @dataclass(frozen=True)
 class Drawing:
@@ -188,7 +181,7 @@ def _badges(results: Results, dataset: str) -> tuple[str, ...]:
     scores = [cell.score for cell in results.scored(dataset)]
     scale = {"paper": "published settings"}.get(scores[0]["scale"], "reduced scale")
     leaky = any(score["causal"] != "causal" for score in scores)
-    return scale, SOURCES[scores[0]["source"]], *results.modes(dataset), "leaky" if leaky else "causal"
+    return scale, tables.SOURCES[scores[0]["source"]], *results.modes(dataset), "leaky" if leaky else "causal"
 
 
 def _drawing(results: Results, name: str, dataset: str, path: Path) -> Drawing:

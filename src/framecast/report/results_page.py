@@ -72,7 +72,7 @@ def _answers(records: Sequence[Record]) -> str:
             f"{answer.source.author}, {answer.table.number}",
             answer.dataset,
             str(answer.system),
-            f"{answer.table.metric}, {answer.table.mode}",
+            f"{answer.metric}, {answer.table.mode}",
             answer.value.text,
             _written(answer.recorded.score),
             _verdict(answer),

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from framecast import published
-from framecast.report.numbers import Number, Score, data_of, scientific, span
+from framecast.report.numbers import Number, Score, data_of, power_of, scaled, significant, span
 from framecast.report.recorded import PUBLISHED, Recorded, anchor, recorded
-from framecast.report.tables import Glance, glance
+from framecast.report.tables import SOURCES, Glance, glance
 from framecast.results import System
 from framecast.results.records import Machine, Record
 
@@ -31,7 +31,7 @@ class Run:
     seeds: str
     core_time: str
     versions: str
-    data: tuple[str, ...]  #: where the frames of its datasets come from: official, bundled, stand-in, generated
+    data: tuple[str, ...]  #: where the frames of its datasets come from
     glances: tuple[Glance, ...]
 
 
@@ -43,6 +43,7 @@ class Answer:
     table: published.Table
     dataset: str
     system: System
+    metric: str  #: with the power of ten that both numbers are read in
     value: Number  #: the corrected reading
     recorded: Recorded
 
@@ -55,10 +56,9 @@ def runs(records: Sequence[Record]) -> list[Run]:
 def answers(records: Sequence[Record]) -> list[Answer]:
     """Every published value whose system has a recorded number at published settings, by the same metric and mode."""
     return [
-        Answer(source, table, value.dataset, system, _quoted(table, value, system), found)
+        _answer(source, table, value, found)
         for source, table, value in _published()
-        if (found := recorded(records, table, value))
-        for system in [System(table.model, table.loss, value.depth)]
+        if (found := recorded(records, table, value, power_of(value.corrected)))
     ]
 
 
@@ -74,9 +74,13 @@ def _published() -> Iterator[tuple[published.Source, published.Table, published.
                 yield source, table, value
 
 
-def _quoted(table: published.Table, value: published.Value, system: System) -> Number:
+def _answer(source: published.Source, table: published.Table, value: published.Value, found: Recorded) -> Answer:
+    system, power = System(table.model, table.loss, value.depth), power_of(value.corrected)
     data = data_of(value.dataset, system, table.metric, table.mode)
-    return Number(scientific(value.corrected), {**data, "statistic": "answered", "value": repr(value.corrected)})
+    quoted = Number(
+        significant(value.corrected, power), {**data, "statistic": "answered", "value": repr(value.corrected)}
+    )
+    return Answer(source, table, value.dataset, system, scaled(table.metric, power), quoted, found)
 
 
 def _run(record: Record) -> Run:
@@ -96,7 +100,7 @@ def _run(record: Record) -> Run:
         seeds=", ".join(map(str, facts.seeds)),
         core_time=_core_time(record),
         versions=", ".join(f"{name} {version}" for name, version in facts.versions.items()),
-        data=tuple(sorted({cell.score["source"] for cell in record.results.cells})),
+        data=tuple(sorted({SOURCES[cell.score["source"]] for cell in record.results.cells})),
         glances=tuple(_linked(found, record) for found in told if found),
     )
 

@@ -3,18 +3,24 @@
 Everything here is a frozen value made from ``Results``; the templates only lay it out.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from framecast import published
-from framecast.report.numbers import Number, Score, data_of, scaled, scientific, score, significant
+from framecast.report.numbers import Number, Score, data_of, power_of, scaled, scientific, score, significant
 from framecast.report.recorded import Recorded, recorded
 from framecast.results import Results, Spread, System, goodness, label, short
 from framecast.results.records import Record
 from framecast.study import catalogue
 from framecast.study.params import Study
+
+SOURCES = {
+    "official": "published data",
+    "bundled": "bundled data",
+    "stand-in": "stand-in data",
+    "generated": "generated data",
+}
 
 
 @dataclass(frozen=True)
@@ -147,8 +153,7 @@ def _column(results: Results, dataset: str, systems: Sequence[System], records: 
     quoted = [value.corrected for _, value in known]
     spreads = [results.spread(dataset, system, metric) for system in results.systems(dataset)]
     sizes = quoted or [abs(spread.mean) for spread in spreads if spread and spread.mean]
-    power = math.floor(math.log10(min(sizes))) if sizes else 0
-    power = power if power < -1 or power > 3 else 0
+    power = power_of(min(sizes)) if sizes else 0
     has_record = any(recorded(records, *found) for found in known)
     return Column(dataset, metric, results.primary_mode(dataset), power, bool(quoted), has_record)
 

@@ -26,7 +26,7 @@ COLUMNS = dict(zip(RECORD_TABLES, (SCORES, COMPARISONS, HORIZON), strict=True))
 
 
 class Commit(Section):
-    """The commit that last changed code or ``params.yaml``; its date as ISO 8601."""
+    """The commit that last changed code or ``params.yaml``; its date as ISO 8601 in UTC."""
 
     hash: str
     date: str
@@ -90,6 +90,7 @@ class Facts(Section):
     hardware: tuple[Machine, ...]
     training: Spent
     evaluation: Spent
+    count: int  #: trained cells and baselines together
     cells: dict[str, CellRecord]
     datasets: dict[str, DatasetRecord]
     models: dict[str, ModelRecord]
@@ -190,5 +191,5 @@ def _cells(folder: Path, facts: Facts, scores: pd.DataFrame) -> Iterator[Recorde
         parameters = {"dataset": dataset.parameters, "model": {**model.arguments, "depth": made["depth"]}}
         told = dataset.model_dump(include={"modes", "mode", "primary_metric", "frames", "origin"})
         score = {**made, **told, "replication": model.replication, "parameters": parameters}
-        cell = Cell(**{name: made[name] for name in (*IDENTITY, "seed")})
-        yield RecordedCell(cell.name, **vars(cell), run_folder=None, score_folder=folder, facts=score)
+        identity = {name: made[name] for name in (*IDENTITY, "seed")}
+        yield RecordedCell(Cell(**identity).name, **identity, run_folder=None, score_folder=folder, facts=score)

@@ -275,19 +275,19 @@ class Grid:
 
     def data_folder(self, dataset: str) -> Path:
         """Where a prepared dataset lies."""
-        return PROCESSED / dataset / self.data_key(dataset)
+        return Path(_place(PROCESSED, dataset, self.data_key(dataset)))
 
     def probe_folder(self, cell: Cell) -> Path:
         """Where the probe of a cell's dataset, model and depth lies."""
-        return RUNS / PROBE.format_map(vars(cell)) / self.probe_key(cell)
+        return Path(_place(RUNS, PROBE.format_map(vars(cell)), self.probe_key(cell)))
 
     def run_folder(self, cell: Cell) -> Path:
         """Where a trained cell lies."""
-        return RUNS / cell.name / self.run_key(cell)
+        return Path(_place(RUNS, cell.name, self.run_key(cell)))
 
     def score_folder(self, cell: Cell) -> Path:
         """Where a cell's scores lie."""
-        return SCORES / cell.name / self.score_key(cell)
+        return Path(_place(SCORES, cell.name, self.score_key(cell)))
 
     def checkpoint_folder(self, cell: Cell) -> Path:
         """Where an unfinished cell is kept; no engine knows of it, so neither deletes it."""
@@ -309,19 +309,19 @@ class Grid:
 
     def data_files(self, dataset: str) -> list[str]:
         """Everything that ``prepare`` makes."""
-        return _in(self.data_folder(dataset), DATA_FILES)
+        return _in(_place(PROCESSED, dataset, self.data_key(dataset)), DATA_FILES)
 
     def probe_files(self, cell: Cell) -> list[str]:
         """Everything that ``probe`` makes."""
-        return _in(self.probe_folder(cell), PROBE_FILES)
+        return _in(_place(RUNS, PROBE.format_map(vars(cell)), self.probe_key(cell)), PROBE_FILES)
 
     def run_files(self, cell: Cell) -> list[str]:
         """Everything that ``train`` makes."""
-        return _in(self.run_folder(cell), RUN_FILES)
+        return _in(_place(RUNS, cell.name, self.run_key(cell)), RUN_FILES)
 
     def score_files(self, cell: Cell) -> list[str]:
         """Everything that ``evaluate`` makes."""
-        return _in(self.score_folder(cell), SCORE_FILES)
+        return _in(_place(SCORES, cell.name, self.score_key(cell)), SCORE_FILES)
 
     def table_files(self) -> list[str]:
         """Everything that ``tables`` makes, its manifest last."""
@@ -344,7 +344,12 @@ class Grid:
         return [*self.figure_files(), *self.page_files()]
 
 
-def _in(folder: Path, names: Iterable[str]) -> list[str]:
+def _place(root: Path, name: str, key: str) -> str:
+    """A folder as text: a plan names thousands, and a Path takes ten times as long to put together."""
+    return f"{root}/{name}/{key}"
+
+
+def _in(folder: str | Path, names: Iterable[str]) -> list[str]:
     return [f"{folder}/{name}" for name in names]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from framecast.cluster import lease
 from framecast.errors import UserError
 from framecast.study.grid import CHECKPOINTS, PROCESSED, RUNS, SCORES
+from framecast.upkeep.dvc_config import cache_folder
 
 if TYPE_CHECKING:
     from framecast.study.grid import Grid
@@ -30,10 +31,10 @@ def prune(grid: "Grid", phase: str) -> None:
     }
     if phase not in phases:
         raise UserError(f"prune: found {phase!r}; allowed: {', '.join(phases)}")
-    root, wanted = phases[phase]
+    (root, wanted), cache = phases[phase], cache_folder()
     for folder in sorted({path.parent for path in root.rglob("*") if path.is_file() and path.parent != root}):
         if folder not in wanted and not _being_trained(folder):
-            _remove(folder)
+            _remove(folder, cache)
     _drop_empty(root)
     if phase == "train":
         _retire_checkpoints({grid.checkpoint_folder(cell) for cell in grid.cells})
@@ -52,9 +53,9 @@ def _being_trained(folder: Path) -> bool:
     return lease.holder(CHECKPOINTS.joinpath(*folder.parts[2:])) is not None
 
 
-def _remove(folder: Path) -> None:
+def _remove(folder: Path, cache: Path) -> None:
     files = [path for path in folder.iterdir() if path.is_file()]
-    if all(_cached(path) for path in files):
+    if all(_cached(path, cache) for path in files):
         shutil.rmtree(folder)
         return
     kept = _to_attic(folder)
@@ -66,28 +67,15 @@ def _to_attic(folder: Path) -> Path:
     kept.parent.mkdir(parents=True, exist_ok=True)
     if kept.exists():
         shutil.rmtree(kept)
-    folder.rename(kept)
+    shutil.move(folder, kept)  # the two may be on different disks
     return kept
 
 
-def _cached(path: Path) -> bool:
+def _cached(path: Path, cache: Path) -> bool:
     """Whether DVC's cache holds this file's content."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    return (cache_folder() / "files" / "md5" / digest[:2] / digest[2:]).exists()
-
-
-def cache_folder() -> Path:
-    """DVC's cache folder: ``cache.dir`` of .dvc/config or config.local, else .dvc/cache."""
-    import configparser
-
-    folder = Path(".dvc/cache")
-    for name in ("config", "config.local"):
-        config = configparser.ConfigParser()
-        config.read(Path(".dvc") / name)
-        if config.has_option("cache", "dir"):
-            folder = Path(".dvc") / config.get("cache", "dir")
-    return folder
+    return (cache / "files" / "md5" / digest[:2] / digest[2:]).exists()
 
 
 def _drop_empty(root: Path) -> None:

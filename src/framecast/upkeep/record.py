@@ -7,6 +7,7 @@ that runs must be the repository's own. What the cells took, and on which machin
 
 import subprocess
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,10 +91,10 @@ def _commit() -> Commit:
         raise UserError(
             f"record: not committed: {_few(changed)}; `git commit` first, so that the run can be made again"
         )
-    told = _git("log", "-1", "--format=%H %cI", "--", *CODE).split()
+    told = _git("log", "-1", "--format=%H %ct", "--", *CODE).split()
     if not told:
         raise UserError("record: git holds no commit of code and params.yaml; `git commit` first")
-    return Commit(hash=told[0], date=told[1])
+    return Commit(hash=told[0], date=datetime.fromtimestamp(int(told[1]), UTC).isoformat())
 
 
 def _git(*arguments: str) -> str:
@@ -123,6 +124,7 @@ def _facts(grid: "Grid", study: str, cells: Sequence["Cell"], commit: Commit, ma
         hardware=_machines([*trainings, *evaluations]),
         training=_spent(trainings),
         evaluation=_spent(evaluations),
+        count=len(cells),
         cells={cell.name: _cell(grid, cell, attempts[cell]) for cell in cells},
         datasets={score["dataset"]: _dataset(score) for score in scores},
         models={score["model"]: _model(score) for score in scores},

@@ -1,7 +1,7 @@
 """Look at everything that a run needs, before the run does: one line per check, and what to do where it is not ok.
 
 ``ok`` is fine or not needed here, ``warning`` may matter later, ``problem`` stops a run. Every check stands alone:
-where something is broken, the others still tell what they find. Nothing is written, and besides Slurm's controller
+where something is broken, the others still tell what they find. Nothing is left behind, and besides Slurm's controller
 nobody on the network is asked; its commands have ten seconds each.
 """
 
@@ -19,11 +19,15 @@ CHECKS: tuple[Check, ...] = (
     environment.python,
     environment.torch,
     environment.programs,
+    environment.compiler,
     study.study,
     study.raw_data,
     study.mirror,
     disk.disk,
     disk.permissions,
+    disk.links,
+    disk.sharing,
+    disk.locks,
     recording.dvc_remote,
     leftovers.leftovers,
     cluster.slurm,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from framecast.errors import UserError
 from framecast.upkeep.doctor.findings import Line, first_line
 from framecast.upkeep.doctor.surroundings import Surroundings
 
@@ -50,6 +51,26 @@ def torch(_: Surroundings) -> Iterator[Line]:
         yield Line("warning", "CUDA", f"nvidia-smi is here, and this torch ({torch.__version__}) cannot use it", cure)
     else:
         yield Line("warning", "CUDA", "nvidia-smi is here, and torch finds no device", "see what `nvidia-smi` says")
+
+
+def compiler(surroundings: Surroundings) -> Iterator[Line]:
+    """Whether what ``params.yaml`` wants compiled can be; without such a wish nobody needs a compiler."""
+    try:
+        params = surroundings.grid.params
+    except UserError:
+        return  # told by the check of params.yaml
+    wishes = [name for name in params.models if params.recipe(name).compile != "off"]
+    if not wishes:
+        return
+    import torch
+
+    from framecast.training.compilation import missing_compiler
+
+    about = f"compile of {', '.join(wishes)}"
+    if missing := missing_compiler("cuda" if torch.cuda.is_available() else "cpu"):
+        yield Line("problem", about, missing, "install one, or write compile: off in params.yaml")
+    else:
+        yield Line("ok", about, "a compiler is here; a cluster's nodes need one as well")
 
 
 def programs(_: Surroundings) -> Iterator[Line]:

@@ -3,11 +3,10 @@
 import os
 import urllib.parse
 from collections.abc import Iterator
-from configparser import ConfigParser
-from configparser import Error as ConfigParserError
 from pathlib import Path
 
-from framecast.upkeep.doctor.findings import Line, first_line
+from framecast.upkeep import dvc_config
+from framecast.upkeep.doctor.findings import Line
 from framecast.upkeep.doctor.surroundings import Surroundings
 
 AFFECTS_NUMBERS = False
@@ -18,20 +17,13 @@ def dvc_remote(_: Surroundings) -> Iterator[Line]:
     if not Path(".dvc").is_dir():
         yield Line("warning", "DVC", "no .dvc folder here, so nothing is recorded", "go to the root of the repository")
         return
-    config = ConfigParser(interpolation=None)
-    for path in (Path(".dvc", "config"), Path(".dvc", "config.local")):
-        try:
-            config.read(path, encoding="utf-8")
-        except (ConfigParserError, UnicodeDecodeError) as error:
-            yield Line("problem", "DVC", f"{path} cannot be read ({first_line(error)})", f"mend it: `git diff {path}`")
-            return
-    name = config.get("core", "remote", fallback="")
+    config = dvc_config.read()
+    name = config.get("core", {}).get("remote", "")
     if not name:
         cure = "`dvc remote add --default NAME ADDRESS` makes one; without it results are kept on this disk alone"
         yield Line("warning", "DVC remote", "none is set", cure)
         return
-    section = next((one for one in config.sections() if one.strip("'") == f'remote "{name}"'), "")
-    written = config.get(section, "url", fallback="") if section else ""
+    written = config.get("remote", {}).get(name, {}).get("url", "")
     if not written:
         found = f"{name} is the default and has no address"
         yield Line("problem", "DVC remote", found, f"`dvc remote add {name} ADDRESS`")
@@ -41,12 +33,12 @@ def dvc_remote(_: Surroundings) -> Iterator[Line]:
         place = f"{address.scheme}://{address.hostname or ''}{address.path}"  # without a user's name or password
         yield Line("ok", "DVC remote", f"{name} at {place}, not contacted")
         return
-    yield _folder_remote(name, Path(".dvc", address.path if address.scheme else written))
+    yield _folder_remote(name, Path(address.path if address.scheme else written))
 
 
 def _folder_remote(name: str, folder: Path) -> Line:
     """A remote that is a folder, which ``dvc push`` makes where it is not there yet."""
-    folder = Path(os.path.normpath(folder))
+    folder = dvc_config.as_seen_from_here(folder)
     if folder.is_dir() and os.access(folder, os.W_OK):
         return Line("ok", "DVC remote", f"{name} in {folder}")
     if folder.exists():

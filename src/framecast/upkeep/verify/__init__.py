@@ -9,7 +9,8 @@ What counts as *damage*, which is what fails the command:
 - a manifest that is not the one that ``dvc.lock`` records while every file that it vouches for is, and that differs
   in more than ``versions``, ``device`` and ``description``: making an artefact again gives the same manifest;
 - a checkpoint whose sha256 does not begin as its name says;
-- an object in DVC's cache whose content does not have the md5 that is its name.
+- an object in DVC's cache whose content does not have the md5 that is its name. A cache outside of ``.dvc`` may hold
+  what belongs to other projects, so there only what ``dvc.lock`` names is looked at.
 
 What is only *not recorded*, and gets a note: files that differ from ``dvc.lock`` while their own manifest agrees with
 them. A run of Snakemake alone on another machine makes such files, and nothing is wrong with them. Hence what cannot
@@ -25,10 +26,18 @@ Nothing is ever written, and neither times nor permissions are looked at.
 from typing import TYPE_CHECKING
 
 from framecast.errors import UserError
-from framecast.upkeep.pruning import cache_folder
+from framecast.upkeep.dvc_config import cache_folder
 from framecast.upkeep.verify.artefacts import artefacts
 from framecast.upkeep.verify.evidence import Evidence, Finding
-from framecast.upkeep.verify.files import artefact_files, checkpoints, hash_all, objects, size_in_words
+from framecast.upkeep.verify.files import (
+    artefact_files,
+    checkpoints,
+    hash_all,
+    is_ours_alone,
+    named_objects,
+    objects,
+    size_in_words,
+)
 from framecast.upkeep.verify.manifests import judged
 from framecast.upkeep.verify.names import damaged_checkpoints, damaged_objects
 from framecast.upkeep.verify.record import note_the_rest, read_lock
@@ -47,9 +56,10 @@ def verify(grid: "Grid") -> None:
     """
     evidence = Evidence()
     findings: list[Finding] = []
-    evidence.objects = dict(objects(cache_folder() / "files" / "md5"))
+    cache = cache_folder()
     workspace = [*artefact_files(), *checkpoints()]
-    read_lock(evidence, findings)
+    read_lock(evidence, findings, cache)
+    evidence.objects = dict(objects(cache) if is_ours_alone(cache) else named_objects(cache, evidence))
     hash_all(evidence, workspace)
     findings += damaged_objects(evidence)
     findings += damaged_checkpoints(evidence)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from framecast.study.grid import CHECKPOINTS, FIGURES, PROCESSED, REPORTS, RUNS, SCORES, TABLES
+from framecast.upkeep.dvc_config import FOLDER
 from framecast.upkeep.verify.evidence import Digests, Evidence
 
 AFFECTS_NUMBERS = False
@@ -38,9 +39,26 @@ def checkpoints() -> Iterator[Path]:
     return (path for path in _files(CHECKPOINTS) if CHECKPOINT.fullmatch(path.name))
 
 
-def objects(root: Path) -> Iterator[tuple[str, Path]]:
+def object_path(cache: Path, md5: str) -> Path:
+    """Where a DVC cache keeps the content with this md5."""
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def is_ours_alone(cache: Path) -> bool:
+    """Whether a DVC cache is the one that comes with this repository."""
+    return cache.is_relative_to(FOLDER)
+
+
+def named_objects(cache: Path, evidence: Evidence) -> Iterator[tuple[str, Path]]:
+    """md5 → object, for what ``dvc.lock`` names and a DVC cache has."""
+    for md5 in dict.fromkeys(evidence.recorded.values()):
+        if (path := object_path(cache, md5)).is_file():
+            yield md5, path
+
+
+def objects(cache: Path) -> Iterator[tuple[str, Path]]:
     """md5 → object, for everything in a DVC cache."""
-    for path in _files(root):
+    for path in _files(cache / "files" / "md5"):
         if len(path.parent.name) == 2 and OBJECT.fullmatch(path.name):
             yield path.parent.name + path.name, path
 

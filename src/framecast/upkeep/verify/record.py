@@ -7,12 +7,13 @@ from pathlib import Path
 import yaml
 
 from framecast.upkeep.verify.evidence import Evidence, Finding, whose
+from framecast.upkeep.verify.files import object_path
 
 AFFECTS_NUMBERS = False
 LOCK = Path("dvc.lock")
 
 
-def read_lock(evidence: Evidence, findings: list[Finding]) -> None:
+def read_lock(evidence: Evidence, findings: list[Finding], cache: Path) -> None:
     """Take the md5 of every output that ``dvc.lock`` names, directories through the lists in DVC's cache."""
     if not LOCK.is_file():
         return
@@ -28,7 +29,7 @@ def read_lock(evidence: Evidence, findings: list[Finding]) -> None:
         evidence.recorded[Path(path)] = md5
         if not md5.endswith(".dir"):
             continue
-        if (entries := _listed(evidence, md5)) is None:
+        if (entries := _listed(object_path(cache, md5), md5)) is None:
             unlisted.append(path)
         else:
             evidence.recorded |= {Path(path, entry["relpath"]): entry["md5"] for entry in entries}
@@ -37,10 +38,8 @@ def read_lock(evidence: Evidence, findings: list[Finding]) -> None:
         evidence.notes.append(f"{where}: DVC's cache has no whole list of these files, so their manifests alone judge")
 
 
-def _listed(evidence: Evidence, md5: str) -> list[dict[str, str]] | None:
+def _listed(path: Path, md5: str) -> list[dict[str, str]] | None:
     """What a ``.dir`` object lists; None where it is missing or not what its name says."""
-    if (path := evidence.objects.get(md5)) is None:
-        return None
     try:
         content = path.read_bytes()
     except OSError:

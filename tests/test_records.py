@@ -1,0 +1,394 @@
+"""Recorded runs: what is written of a study, what the report and docs/results.md make of it, and what is refused."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from framecast import published
+from framecast.cluster import journal
+from framecast.errors import UserError
+from framecast.evaluation.tables import tabulate
+from framecast.report import results_page, runs, tables
+from framecast.report.render import render
+from framecast.results import System, records
+from framecast.study import grid as keys
+from framecast.study import reading
+from framecast.study.grid import RECORD_FILES, RECORD_TABLES, RECORDS, Grid
+from framecast.upkeep import record as recording
+from tests import records_fixture, results_fixture
+from tests.conftest import ROOT
+from tests.test_report import STUDIES, Page, expected
+
+STUDY = "sequence_depth"
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repository(study: Path, monkeypatch: pytest.MonkeyPatch) -> Grid:
+    """The tiny study in a git repository whose source is the one that runs; nothing is scored."""
+    who = {f"GIT_{role}_{what}": f"{what}@test" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    for name, value in {**who, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CEILING_DIRECTORIES": str(study.parent)}.items():
+        monkeypatch.setenv(name, value)
+    (study / "src").symlink_to(ROOT / "src")
+    git("init", "--quiet")
+    commit()
+    return Grid(reading.load())
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def commit() -> None:
+    git("add", "src", "params.yaml")
+    git("commit", "--quiet", "--message", "The study")
+
+
+@pytest.fixture
+def finished(repository: Grid) -> Grid:
+    """Every cell of one study, and the baselines of its dataset, with scores; the other study never ran."""
+    scores = [score(repository, cell) for cell in repository.scored if cell.dataset == "generated_sins"]
+    assert scores
+    return repository
+
+
+def score(grid: Grid, cell: keys.Cell) -> Path:
+    """A scored cell as ``evaluate`` leaves it, with an attempt for each of its phases."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from framecast import artifacts
+
+    folder, rng = grid.score_folder(cell), np.random.default_rng(list(cell.name.encode()))
+    folder.mkdir(parents=True)
+    errors = rng.uniform(0.01, 0.02, (16, 5))
+    rows = ["mode,metric,step,value", f"free-running,mse_pix01,all,{errors.mean()!r}"]
+    rows += [f"free-running,mse_pix01,{step},{value!r}" for step, value in enumerate(errors.mean(axis=0), 1)]
+    (folder / "scores.csv").write_text("\n".join(rows).replace("np.float64(", "").replace(")", "") + "\n")
+    save_file({"free-running/mse_pix01": errors}, folder / "sequences.safetensors")
+    manifest = {
+        "key": grid.score_key(cell),
+        **{name: getattr(cell, name) for name in ("dataset", "model", "depth", "loss", "seed")},
+        **{"split": "test", "sequences": 16, "causal": "causal", "source": "generated", "scale": grid.params.scale},
+        **{"mode": "free-running", "modes": {"free-running": {"context": 5, "horizon": 5}}, "frames": "series"},
+        **{"primary_metric": "mse_pix01", "origin": "made for a test", "replication": False},
+        "parameters": {name: grid.parameters(cell)[name] for name in ("dataset", "model")},
+        "sha256": {name: artifacts.sha256_of(folder / name) for name in ("scores.csv", "sequences.safetensors")},
+    }
+    artifacts.write_json(folder / "score.json", manifest)
+    with journal.attempt("evaluate", cell.name, grid.score_key(cell), "cpu", journal.Asked()):
+        pass
+    if not cell.is_baseline:
+        artifacts.write_json(grid.run_folder(cell) / "run.json", {"versions": {"torch": "2.13.0"}})
+        with journal.attempt("train", cell.name, grid.run_key(cell), "cpu", journal.Asked()):
+            pass
+    return folder
+
+
+def test_a_study_is_recorded_alone_and_twice_alike(finished: Grid) -> None:
+    folder = recording.record(finished, STUDY)
+    assert folder == RECORDS / "sequence_depth-tiny"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(RECORD_FILES)
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    git("add", "reports")
+    git("commit", "--quiet", "--message", "The record")  # of no code, so the run's commit stays what it was
+    assert recording.record(finished, STUDY) == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def test_a_record_says_what_made_it_and_what_it_took(finished: Grid) -> None:
+    facts = records.load(recording.record(finished, STUDY)).facts
+    assert (facts.study, facts.scale, facts.seeds) == (STUDY, "tiny", (1, 2))
+    assert facts.params == Path("params.yaml").read_text(encoding="utf-8")
+    assert facts.commit.hash == git("rev-parse", "HEAD").strip()
+    wanted = [cell for cell in finished.scored if cell.dataset == "generated_sins"]
+    assert {name: (cell.run_key, cell.score_key) for name, cell in facts.cells.items()} == {
+        cell.name: (None if cell.is_baseline else finished.run_key(cell), finished.score_key(cell)) for cell in wanted
+    }
+    assert facts.count == len(wanted) == 7
+    assert datetime.fromisoformat(facts.commit.date).timestamp() == int(git("log", "-1", "--format=%ct"))
+    assert (facts.training.attempts, facts.evaluation.attempts) == (4, 7)
+    attempts = [one for cell in wanted[:4] for one in journal.attempts("train", cell.name, finished.run_key(cell))]
+    assert facts.training.core_seconds == pytest.approx(sum(one.cpu_seconds for one in attempts), abs=0.1)
+    assert len(facts.hardware) == 1
+    assert facts.hardware[0].cores >= 1
+    assert facts.hardware[0].memory_mb > 100
+    assert facts.versions["torch"] == "2.13.0"
+
+
+def test_the_tables_of_a_record_are_rows_of_the_study_s_tables(finished: Grid) -> None:
+    """To the digit: they are made by the same functions."""
+    for cell in finished.scored:
+        if cell.dataset != "generated_sins":
+            score(finished, cell)
+    tabulate(finished, finished.scored, Path("reports"), RECORD_TABLES)
+    folder = recording.record(finished, STUDY)
+    for name in RECORD_TABLES:
+        whole, own = ((place / name).read_text(encoding="utf-8").splitlines() for place in (Path("reports"), folder))
+        dataset = whole[0].split(",").index("dataset")
+        assert own == [whole[0], *(row for row in whole[1:] if next(csv.reader([row]))[dataset] == "generated_sins")]
+        assert len(own) > 3
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (
+            lambda: Path("params.yaml").write_text("# new\n" + Path("params.yaml").read_text()),
+            "not committed: params.y",
+        ),
+        (lambda: Path("workflow").mkdir() or Path("workflow/new.smk").write_text(""), r"not committed: workflow/"),
+        (lambda: shutil.rmtree(".git"), "git status: fatal: not a git repository"),
+        (lambda: Path("src").unlink(), r"the framecast that runs is .*, and not this repository's src/framecast"),
+        (
+            lambda: [path.unlink() for path in sorted(Path("data/scores").glob("*/*/*/*/*/*/score.json"))],
+            r"study sequence_depth: 4 of its 7 cells and baselines are not finished: generated_sins/.* and 1 more",
+        ),
+        (lambda: next(Path("data/scores").rglob("scores.csv")).write_text("altered"), "found sha256 .*, expected"),
+    ],
+)
+def test_what_cannot_be_made_again_is_not_recorded(finished: Grid, spoil, told: str) -> None:
+    spoil()
+    with pytest.raises(UserError, match=told) as caught:
+        recording.record(finished, STUDY)
+    assert "\n" not in str(caught.value)
+    assert not Path("reports").exists()
+
+
+def test_an_unknown_study_is_named_with_its_neighbour(repository: Grid) -> None:
+    with pytest.raises(UserError, match=r'study: found "sequence_dept" \(did you mean sequence_depth\?\)'):
+        recording.record(repository, "sequence_dept")
+
+
+def test_a_repository_without_a_commit_is_no_place_to_record_in(finished: Grid) -> None:
+    shutil.rmtree(".git")
+    git("init", "--quiet")
+    Path(".git/info/exclude").write_text("*\n")
+    with pytest.raises(UserError, match="record: "):
+        recording.record(finished, STUDY)
+
+
+def test_where_the_attempts_are_gone_the_record_says_so(finished: Grid, tmp_path: Path) -> None:
+    shutil.rmtree("logs")
+    (run,) = runs.runs([records.load(recording.record(finished, STUDY))])
+    assert (run.hardware, run.core_time) == (runs.NOT_KNOWN, runs.NOT_KNOWN)
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records of two studies at published settings and of one at a reduced scale."""
+    root = tmp_path_factory.mktemp("recorded") / "records"
+    records_fixture.fabricate(root, "sequence_depth", "generated_noise", "generated_sins", "stocks")
+    records_fixture.fabricate(root, "video_depth", "moving_mnist")
+    records_fixture.fabricate(root, "video_depth", "moving_mnist", scale="laptop", source="bundled")
+    return root
+
+
+@pytest.fixture(scope="module")
+def recorded(root: Path) -> tuple[records.Record, ...]:
+    return records.load_all(root)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory):
+    datasets = tuple(dataset for dataset in results_fixture.ERRORS if dataset != results_fixture.NEXT)
+    return results_fixture.fabricate(tmp_path_factory.mktemp("results"), datasets=datasets)
+
+
+@pytest.fixture(scope="module")
+def html(results, recorded) -> str:
+    return render(results, {}, STUDIES, "laptop", records=recorded)
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    """One record, to be spoilt."""
+    return records_fixture.fabricate(tmp_path / "records", "video_depth", "moving_mnist")
+
+
+def test_a_reduced_page_shows_the_recorded_number_with_its_verdict(html: str, root: Path) -> None:
+    """Each is the mean of the record's own table, and stands beside a page's number that is not comparable."""
+    truth = expected(pd.read_csv(root / "video_depth-paper" / "scores.csv", dtype={"key": str}), "mean")
+    told = [number for number in Page(html).numbers("recorded-mean") if number["data-record"] == "video_depth-paper"]
+    for number in told:
+        key = tuple(number[f"data-{name}"] for name in ("dataset", "model", "depth", "loss", "mode", "metric"))
+        assert float(number["data-value"]) == pytest.approx(truth[key], rel=1e-12)
+    assert {number["data-depth"] for number in told} == {"1", "2", "3", ""}
+
+
+def test_the_verdict_on_a_recorded_number_is_the_one_on_published_settings(results, recorded) -> None:
+    grid = tables.grid(results, STUDIES["video_depth"], recorded)
+    for row, entry in ((row, row.entries[0]) for row in grid.rows if row.kind == "trained"):
+        value = published.load_all()[0].tables[1].value("moving_mnist", int(row.label[-1]))
+        spread = recorded[-1].results.spread(
+            "moving_mnist", System("seq2seq_convlstm", "mse", value.depth), "mse_pix01"
+        )
+        assert entry.verdict.word == "not comparable"
+        assert entry.recorded.verdict == published.verdict(spread.mean, spread.sd, value.corrected)
+        assert entry.recorded.record == "video_depth-paper"
+    series = tables.grid(results, STUDIES["sequence_depth"], recorded)
+    reasons = [
+        [entry.recorded.verdict.reasons for entry in row.entries] for row in series.rows if row.kind == "trained"
+    ]
+    assert reasons[0] == [(), (), ()]  # drawn by rule, or the published prices: depth 1 is the published network
+    assert reasons[1] == [("another network",)] * 3
+
+
+def test_a_page_without_records_is_as_it_was(results) -> None:
+    page = render(results, {}, {"sequence_depth": STUDIES["sequence_depth"]}, "laptop")
+    assert "Recorded" not in page
+    assert not any(column.recorded for column in tables.grid(results, STUDIES["video_depth"]).columns)
+
+
+def test_a_reduced_record_is_listed_and_set_against_nothing(html: str, root: Path) -> None:
+    (laptop,) = (record for record in records.load_all(root) if record.name == "video_depth-laptop")
+    assert runs.answers([laptop]) == []
+    assert "video_depth-laptop" in html
+
+
+def test_the_newest_record_of_a_system_is_shown(root: Path, tmp_path: Path) -> None:
+    shutil.copytree(root / "video_depth-paper", tmp_path / "records" / "video_depth-paper")
+    newer = {"commit": {**records_fixture.COMMIT, "date": "2026-11-21T00:00:00+00:00"}}
+    records_fixture.fabricate(tmp_path / "records", "a_study", "moving_mnist", **newer)
+    assert {answer.recorded.record for answer in runs.answers(records.load_all(tmp_path / "records"))} == {
+        "a_study-paper"
+    }
+
+
+def test_the_section_tells_what_made_each_run(html: str, recorded) -> None:
+    text = re.sub(r"\s+", " ", Page(html).text)
+    for record in recorded:
+        assert record.name in text
+        assert record.facts.commit.hash in text
+    assert "A Processor 9000, 2 cores, 8 GB" in text
+    assert "27 trained, 12 baselines" in text
+    links = {a["href"] for tag, a in Page(html).tags if tag == "a" and not a["href"].startswith("#")}
+    assert links == {f"records/{record.name}/" for record in recorded}
+
+
+def test_links_of_a_page_with_records_lead_somewhere(html: str) -> None:
+    page = Page(html)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {a["href"][1:] for _, a in page.tags if a.get("href", "").startswith("#")} <= set(ids)
+
+
+def test_a_key_that_looks_like_a_number_stays_text(root: Path) -> None:
+    for cell in records.load(root / "video_depth-paper").results.cells:
+        assert isinstance(cell.score["key"], str)
+
+
+# --- what is damaged, and what git may do to a file ----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        ("scores.csv", "seq2seq", "seq3seq", r"scores\.csv: found sha256 \w+, expected \w+; `git checkout -- .*`"),
+        ("record.json", '"seed', '"sed', r"record\.json: its content was edited"),
+        ("record.json", "{", "<<<<<<< HEAD\n{", r"record\.json: expected JSON, found "),
+    ],
+)
+def test_a_damaged_record_is_one_line(record: Path, name: str, old: str, new: str, told: str) -> None:
+    path = record / name
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(UserError, match=told) as caught:
+        records.load(record)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"commit": {"hash": "abc"}}, r"record\.json: commit\.date: found nothing"),
+        ({"seconds": 1.0}, r'record\.json: seconds: found "seconds"'),
+        ({"models": {}}, r"record\.json: models: found nothing about "),
+    ],
+)
+def test_a_record_with_other_keys_is_one_line(tmp_path: Path, change, told: str) -> None:
+    folder = records_fixture.fabricate(tmp_path / "records", "video_depth", "moving_mnist", **change)
+    with pytest.raises(UserError, match=told):
+        records.load(folder)
+
+
+def test_a_record_that_lacks_a_file_or_a_column_is_one_line(record: Path) -> None:
+    (record / "horizon.csv").unlink()
+    with pytest.raises(UserError, match=r"horizon\.csv: found sha256 no file, expected"):
+        records.load(record)
+    (record / "horizon.csv").write_text("dataset,model\n", encoding="utf-8")
+    told = json.loads((record / "record.json").read_text(encoding="utf-8"))
+    told["sha256"]["horizon.csv"] = records.artifacts.sha256_of(record / "horizon.csv")
+    del told["seal"]
+    (record / "record.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(
+        UserError, match=r"horizon\.csv: column depth, .* is missing, found dataset, model; `git checkout"
+    ):
+        records.load(record)
+    (record / "record.json").unlink()
+    with pytest.raises(UserError, match=r"record\.json: no such file, so .* is not a record"):
+        records.load(record)
+
+
+def test_other_line_ends_are_the_same_record(record: Path, monkeypatch: pytest.MonkeyPatch, study: Path) -> None:
+    """To the reader and to the report's key; other content is another key."""
+    shutil.copytree(record, RECORDS / record.name)
+    before = Grid(reading.load()).report_key
+    for name in RECORD_FILES:
+        path = RECORDS / record.name / name
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert records.load(RECORDS / record.name).results.scores.equals(records.load(record).results.scores)
+    assert Grid(reading.load()).report_key == before
+    (RECORDS / record.name).rename(RECORDS / "another-paper")
+    assert Grid(reading.load()).report_key != before
+    shutil.rmtree(RECORDS)
+    assert Grid(reading.load()).report_key != before
+
+
+def test_dvc_sees_a_new_record_as_snakemake_does() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert str(RECORDS) in stages["report"]["deps"]
+    assert (ROOT / RECORDS / "README.md").is_file()  # a dependency that is not there is an error
+
+
+# --- docs/results.md ------------------------------------------------------------------------------
+
+
+def test_the_results_page_is_what_the_command_writes() -> None:
+    made = results_page.page(records.load_all(ROOT / RECORDS))
+    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == made, "run `framecast results`"
+
+
+def test_links_of_the_results_page_lead_somewhere(root: Path, recorded) -> None:
+    links = set(re.findall(r"\]\(([^)]+)\)", results_page.page(recorded)))
+    assert {f"../reports/records/{record.name}" for record in recorded} <= links
+    for link in links - {f"../reports/records/{record.name}" for record in recorded}:
+        assert (ROOT / "docs" / link).exists(), link
+
+
+def test_the_results_page_tells_the_numbers_of_the_records(recorded, root: Path) -> None:
+    page = results_page.page(recorded)
+    rows = [[cell.strip() for cell in line.strip("|\n ").split(" | ")] for line in page.splitlines() if line[:1] == "|"]
+    assert {len(row) for row in rows} == {2, 4, 8}
+    scores = pd.read_csv(root / "video_depth-paper" / "scores.csv")
+    scores = scores[(scores["metric"] == "mse_pix01") & (scores["depth"] == 2)]["value"]
+    assert ["seq2seq_convlstm depth-2 mse", f"{scores.mean():.5f} ± {scores.std():.5f}"] in rows
+    answered = next(row for row in rows if row[1] == "moving_mnist" and "depth-2" in row[2])
+    assert answered[4:6] == ["2.876", f"{100 * scores.mean():.3f} ± {100 * scores.std():.3f}"]
+    assert "12 of 23 published values have a recorded number." in page
+
+
+def test_the_page_of_no_record_says_so() -> None:
+    assert results_page.NOTHING in results_page.page(())
