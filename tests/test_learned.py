@@ -116,7 +116,7 @@ def claims(tables: Tables) -> Iterator[Claim]:
                 yield Claim("error on noise", row, error, bar.noise * tables.error(dataset, "least_squares"))
             elif dataset.startswith("stocks"):
                 high = tables.worse_than(dataset, name, "copy_last")
-                yield Claim("interval of its error less copy_last's", row, high, -1e-12)
+                yield Claim("interval of its error less copy_last's", row, high, 0.0)
             elif dataset == "moving_mnist_next":
                 better = tables.decibels(dataset, *system) - tables.decibels(dataset, "copy_last")
                 yield Claim("dB below copy_last at outputs 9 to 18", row, -better, -bar.decibels)
@@ -142,9 +142,10 @@ RECORDS = sorted(folder for scale in BARS for folder in (ROOT / "reports" / "rec
 
 def test_what_the_report_shows_has_learned() -> None:
     tables = Tables(ROOT / "reports")
-    if tables.scale in BARS:
-        assert shortcomings(tables) == []
-        assert len({claim.about for claim in claims(tables)}) == 6, "the tables leave out a study or a data set"
+    if tables.scale not in BARS:
+        pytest.skip(f"scale {tables.scale} is held against what was published")
+    assert shortcomings(tables) == []
+    assert len({claim.about for claim in claims(tables)}) == 6, "the tables leave out a study or a dataset"
 
 
 @pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
