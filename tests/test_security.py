@@ -28,7 +28,7 @@ from framecast.study import reading
 from framecast.study.params import Entry
 from tests import results_fixture
 from tests.conftest import ROOT, one_line, run
-from tests.test_report import Page
+from tests.report.test_report import Page
 
 SOURCE = ROOT / "src"
 TEXT = (ROOT / "tests" / "params.yaml").read_text(encoding="utf-8")

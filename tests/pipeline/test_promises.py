@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from tests.pipeline.conftest import CONVLSTM, LSTM, MADE_OF_ALL, Clone, cell_files, probe_files
-from tests.test_report import Page, expected
+from tests.report.test_report import Page, expected
 
 pytestmark = pytest.mark.slow
 

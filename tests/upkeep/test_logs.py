@@ -141,7 +141,7 @@ def test_the_log_of_a_real_run_is_found(
     study: Path, framecast: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     """Snakemake's own path of the log, taken from the rule, is where the command looks."""
-    rule = (Path(__file__).parents[1] / "workflow" / "rules" / "train.smk").read_text(encoding="utf-8")
+    rule = (Path(__file__).parents[2] / "workflow" / "rules" / "train.smk").read_text(encoding="utf-8")
     (pattern,) = re.findall(r'log:\s+f"(logs/train/\S+)"', rule)
     key = Grid(reading.load(study / "params.yaml")).run_key(TRAINED)
     path = pattern.replace("{CELL}", TRAINED.name).replace("{{key}}", key)

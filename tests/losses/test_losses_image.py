@@ -21,7 +21,7 @@ from framecast.losses.ssim import ssim
 from framecast.metrics.base import Pair
 from framecast.metrics.ssim import SsimGauss
 
-OXFORD = Path(__file__).parents[1] / ".." / "shared" / "data" / "vgg16" / "vgg16_conv1_1_to_conv2_2_oxford_rgb.npz"
+OXFORD = Path(__file__).parents[2] / ".." / "shared" / "data" / "vgg16" / "vgg16_conv1_1_to_conv2_2_oxford_rgb.npz"
 
 
 def videos(*shape: int, seed: int = 3) -> tuple[torch.Tensor, torch.Tensor]:

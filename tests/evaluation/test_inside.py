@@ -9,7 +9,7 @@ from framecast.evaluation import inside
 from framecast.models.base import Forecaster, Layer
 from framecast.models.copy_last import CopyLast
 from framecast.models.next_frame import NextFrame
-from tests.test_next_frame import SWITCHES, sigmoid, small
+from tests.models.test_next_frame import SWITCHES, sigmoid, small
 
 
 def sequences(count: int = 3, channels: int = 2) -> Tensor:

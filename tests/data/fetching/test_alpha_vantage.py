@@ -21,7 +21,7 @@ from framecast.data.formats.sha256sums import read_sums
 from framecast.errors import NotFinished, UserError
 from tests.conftest import BIN, STUCK_SECONDS, serving
 
-REAL = Path(__file__).parents[1] / ".." / "shared" / "data" / "stocks" / "alphavantage"
+REAL = Path(__file__).parents[3] / ".." / "shared" / "data" / "stocks" / "alphavantage"
 KEY = "S3CR3T+K3Y/0042"
 HEADER = b"timestamp,open,high,low,close,volume\r\n"
 DAILY = HEADER + b"2021-03-03,12,13,11,12.5,100\r\n2021-03-02,11,12,10,11.5,90\r\n"

@@ -22,7 +22,7 @@ from framecast.study import catalogue
 from framecast.study.params import Entry
 from tests.conftest import serving
 
-MNIST = Path(__file__).parents[1] / ".." / "shared" / "data" / "mnist"
+MNIST = Path(__file__).parents[3] / ".." / "shared" / "data" / "mnist"
 CONTENT = bytes(hashlib.shake_256(b"a file of many blocks").digest(3 << 20))
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 STOCKS = Entry.model_validate({"kind": "stocks", "source": "official"})

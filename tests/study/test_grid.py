@@ -270,7 +270,7 @@ def test_a_name_that_is_nearly_right_is_answered_with_the_right_one() -> None:
 
 
 def test_every_process_finds_the_same_keys() -> None:
-    ask = "from tests.test_grid import grid_of, keys; print(keys(grid_of()))"
+    ask = "from tests.study.test_grid import grid_of, keys; print(keys(grid_of()))"
     answers = {
         subprocess.run(
             [sys.executable, "-c", ask],
