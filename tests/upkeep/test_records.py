@@ -25,7 +25,7 @@ from framecast.study.grid import RECORD_FILES, RECORD_TABLES, RECORDS, Grid
 from framecast.upkeep import record as recording
 from tests import records_fixture, results_fixture
 from tests.conftest import ROOT
-from tests.test_report import STUDIES, Page, expected
+from tests.report.test_report import STUDIES, Page, expected
 
 STUDY = "sequence_depth"
 

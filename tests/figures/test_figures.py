@@ -109,7 +109,7 @@ def test_figures_load_neither_torch_nor_a_window_toolkit():
 
 @pytest.mark.parametrize("name", catalogue.names("figures"))
 def test_the_caption_in_the_snakemake_report_is_the_figures_own(name):
-    path = Path(__file__).parents[1] / "workflow" / "report" / f"{name}.rst"
+    path = Path(__file__).parents[2] / "workflow" / "report" / f"{name}.rst"
     assert path.read_text(encoding="utf-8") == base.caption_rst(name)
 
 
