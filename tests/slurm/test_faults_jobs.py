@@ -256,7 +256,11 @@ def test_signals_limits_and_cancelling_are_outlived_and_named(grid: Grid, slurm:
 
 
 def test_a_cell_longer_than_a_job_trains_in_slices(grid: Grid, tmp_path: Path) -> None:
-    """One job's slices by requeue; where Slurm refuses that, Snakemake's retries; and outputs that are seen late."""
+    """One job's slices by requeue; where Slurm refuses that, Snakemake's retries; and outputs that are seen late.
+
+    What a training is told of the time that its job has left is half a minute more than the margin, whenever it asks:
+    the real limit would also count how long this machine takes to start it.
+    """
     requeued, refused = SEEDS[:2]
     (tmp_path / "sitecustomize.py").write_text(LATE)
     late = {
@@ -265,8 +269,10 @@ def test_a_cell_longer_than_a_job_trains_in_slices(grid: Grid, tmp_path: Path) -
     }
     asks = f'case "$1 $(tr "\\0" " " < /proc/$PPID/cmdline)" in requeue*seed-{refused}*)'
     path = grid.shim(tmp_path, "scontrol", f'{asks} echo it is disabled >&2; exit 1;; esac\nexec "$real" "$@"')
+    left = f'"$real" "$@" | tee -a {tmp_path}/left | sed "s/[^|]*$/30:30/"'
+    grid.shim(tmp_path, "squeue", f'case "$*" in *%L*) {left};; *) exec "$real" "$@";; esac')
     grid.dawdle(requeued, refused)
-    limits = {"FRAMECAST_CPUS": "1", "FRAMECAST_WALLTIME": "1", "FRAMECAST_MARGIN": "35"}
+    limits = {"FRAMECAST_CPUS": "1", "FRAMECAST_WALLTIME": "60", "FRAMECAST_MARGIN": "1800"}
     driver = grid.study.driver(*PATIENCE, *grid.targets(requeued, refused), **limits, **late, **path)
     for seed in (requeued, refused):
         grid.reach(seed, attempts=2)
@@ -286,6 +292,8 @@ def test_a_cell_longer_than_a_job_trains_in_slices(grid: Grid, tmp_path: Path) -
     assert "will not requeue this job: it is disabled" in grid("framecast", "logs", name(refused)).stdout
     told = (tmp_path / "told").read_text().splitlines()
     assert told.count("3 files of train are late") == 2
+    for line in (tmp_path / "left").read_text().splitlines():
+        assert re.fullmatch(r"\d+M\|36:00\|1\|\d+:\d\d", line), line
     grid.same_as_calm(requeued, refused)
     grid.one_writer(requeued, refused)
 
