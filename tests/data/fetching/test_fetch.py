@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from framecast.artifacts.locks import Lock
 from framecast.data.fetching import fetch as fetching
 from framecast.data.fetching.fetch import SOURCES, RemoteFile, Source, ensure, fetch
 from framecast.data.formats.sha256sums import read_sums, write_sums
@@ -183,9 +184,8 @@ def test_what_is_here_and_right_is_left_alone_and_what_is_wrong_is_the_users(pub
 
 def test_two_downloads_of_one_file_do_not_mix(published, tmp_path: Path) -> None:
     published("whole")
-    (tmp_path / "sample").mkdir()
-    with (tmp_path / "sample" / "sample.bin.part").open("ab") as held:
-        fetching._lock(held)
+    with Lock(tmp_path / "sample" / "sample.bin.part") as held:
+        assert held.take()
         with pytest.raises(UserError, match="another `framecast fetch`"):
             fetch("sample", tmp_path, say=lambda _: None)
 
