@@ -66,9 +66,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-STUCK_SECONDS = (
-    3600  #: what takes longer hangs. No claim about speed: machines differ by a factor of five, and are shared
-)
+STUCK_SECONDS = 3600  #: what takes longer hangs. No claim about speed: machines are shared, and differ widely
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = STUCK_SECONDS) -> None:

@@ -65,8 +65,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text = text.replace(old, new)
     (folder / "params.yaml").write_text(text, encoding="utf-8")
     shutil.copy(ROOT / "dvc.yaml", folder)
-    for name in ("src", "workflow"):  # what the stages watch
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "workflow", folder / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "src" / "framecast").mkdir(parents=True)  # what the stages watch, and no checkout: ours is what runs
+    shutil.copy(ROOT / "src" / "framecast" / "__init__.py", folder / "src" / "framecast")
+    (folder / "reports" / "records").mkdir(parents=True)
     (folder / ".dvc").mkdir()
     (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n    no_scm = true\n", encoding="utf-8")
     run("python", "-c", MAKE, cwd=folder)
