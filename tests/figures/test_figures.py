@@ -77,7 +77,7 @@ def test_surroundings_change_neither_outcome_nor_bytes(study, framecast):
 
     def made(**surroundings):
         for command in (("prepare", "stocks"), ("evaluate", "stocks/copy_last"), ("report", "--partial"), ("plan",)):
-            framecast(*command, **surroundings)
+            framecast(*command, cold=bool(surroundings), **surroundings)
         files = [path for root in ("data", "reports") for path in Path(root).rglob("*") if path.is_file()]
         content = {path: path.read_bytes() for path in files}
         for root in ("data", "reports"):
