@@ -391,7 +391,7 @@ MARKUP = (
 @pytest.mark.parametrize("text", MARKUP)
 def test_markup_in_params_and_manifests_is_text_in_the_report(tmp_path: Path, text: str) -> None:
     """Titles come from params.yaml; origins, descriptions and parameters come through the manifests."""
-    results = results_fixture.fabricate(tmp_path / "results", datasets=("stocks",))
+    results = results_fixture.fabricate(tmp_path / "results", datasets=("stocks_by_ticker",))
     for cell in results.cells:
         for manifest in (cell.score_folder, cell.run_folder):
             for path in manifest.glob("*.json") if manifest else ():
@@ -404,7 +404,7 @@ def test_markup_in_params_and_manifests_is_text_in_the_report(tmp_path: Path, te
     tree = yaml.safe_load(TEXT)
     tree["studies"]["sequence_depth"]["title"] = text
     written.write_text(yaml.safe_dump(tree))
-    study = reading.load(written).studies["sequence_depth"].model_copy(update={"datasets": ("stocks",)})
+    study = reading.load(written).studies["sequence_depth"].model_copy(update={"datasets": ("stocks_by_ticker",)})
     html = render(results, {}, {"sequence_depth": study}, "laptop")
     page, tags = Page(html), [tag for tag, _ in Page(html).tags]
     assert (tags.count("script"), tags.count("style"), tags.count("title"), tags.count("img")) == (1, 1, 1, 0)
@@ -416,7 +416,7 @@ def test_markup_in_params_and_manifests_is_text_in_the_report(tmp_path: Path, te
 @pytest.mark.parametrize("text", MARKUP)
 def test_markup_in_names_is_drawn_in_figures(tmp_path: Path, text: str) -> None:
     """No name of params.yaml can hold it; a figure that somebody adds may still draw it."""
-    results = results_fixture.fabricate(tmp_path, datasets=("stocks",))
+    results = results_fixture.fabricate(tmp_path, datasets=("stocks_by_ticker",))
     cells = tuple(dataclasses.replace(cell, model=text) if cell.loss else cell for cell in results.cells)
     tables = {
         name: getattr(results, name).assign(
@@ -426,7 +426,7 @@ def test_markup_in_names_is_drawn_in_figures(tmp_path: Path, text: str) -> None:
     }
     hostile = dataclasses.replace(results, cells=cells, **tables)
     for figure in ("error_vs_horizon", "depth_sweep", "training_curves"):
-        drawn = base.svg(figure, hostile, "stocks")
+        drawn = base.svg(figure, hostile, "stocks_by_ticker")
         tags = {element.tag.split("}")[-1] for element in ElementTree.fromstring(drawn).iter()}
         assert not tags & {"script", "foreignObject", "image", "a"}
         assert b"onload=" not in re.sub(rb"<!--.*?-->", b"", drawn, flags=re.DOTALL)
