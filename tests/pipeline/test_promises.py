@@ -162,7 +162,7 @@ PLANS: dict[str, tuple[str, str, str, set[str]]] = {
         "params.yaml",
         "hidden_size: 8,",
         "hidden_size: 8, replication: true,",
-        probe_files(LSTM.format(1), LSTM.format(2)),
+        {f"scores/{LSTM.format(depth)}" for depth in (1, 2)} | probe_files(LSTM.format(1), LSTM.format(2)),
     ),
     "how a dataset is drawn": (
         "src/framecast/data/generated_sins.py",

@@ -89,7 +89,7 @@ def _decimals(value: float, digits: int) -> int:
 def span(seconds: float) -> str:
     """A stretch of time in the unit that suits it.
 
-    >>> span(85), span(5400), span(90000)
+    >>> span(85.0), span(5400.0), span(90000.0)
     ('85 s', '90 min', '25.0 h')
     """
     if seconds < 120:

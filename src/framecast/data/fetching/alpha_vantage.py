@@ -36,7 +36,7 @@ SECOND, MINUTE = 1.0, 60.0
 LARGEST = 64 << 20  #: bytes of an answer; a month of minutes has about one million
 
 #: How the service words a limit: so many requests per second, minute or day. Beside a shorter one it names a day's too.
-RATE = re.compile(r"(?:\bper|\ba|\ban|\beach|\bevery|/)\s*(sec(?:ond)?|min(?:ute)?|day)\b", re.IGNORECASE)
+RATE = re.compile(r"(?:\bper|\ba|\ban|\beach|\bevery|/)\s*(sec|second|min|minute|day)\b", re.IGNORECASE)
 PAID = re.compile(r"\bis (?:a|only) premium\b", re.IGNORECASE)  #: of what no waiting opens
 Unit = Literal["second", "minute", "day"]
 
