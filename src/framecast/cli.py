@@ -407,5 +407,6 @@ def _in_short(error: Exception) -> str:
 
 
 def _leave(message: str, code: int) -> None:
-    print(f"framecast: {message}", file=sys.stderr)
+    # In one piece also where PYTHONUNBUFFERED is set: jobs that end at once would write into each other's lines.
+    sys.stderr.write(f"framecast: {message}\n")
     sys.exit(code)
