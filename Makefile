@@ -36,11 +36,11 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -c '$(COMPILE)'  # what is used of them, here and now
 	@touch $@
 
-demo: $(VENV)/installed  ## a few cells of every study, from nothing to reports/report.html (10 minutes on 2 cores)
+demo: $(VENV)/installed  ## a few cells of every study, from nothing to reports/report.html (some 6 minutes on 2 cores)
 	@snakemake
 	@echo "The report: $(CURDIR)/reports/report.html"
 
-test: $(VENV)/installed  ## everything that is claimed (10 minutes on 2 cores)
+test: $(VENV)/installed  ## everything that is claimed (some 12 minutes on 2 cores)
 	@pytest $(WORKERS)
 
 test-fast: $(VENV)/installed  ## without the slow tests
