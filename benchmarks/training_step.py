@@ -34,12 +34,13 @@ RECIPES = {
 def rows() -> list[Row]:
     """Every recipe on the CPU, and on the GPU where there is one; compiled only where there is a C++ compiler."""
     devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
-    with _as_in_a_job():
+    with as_in_a_job():
         return [row for device in devices for name in _runnable() for row in _compared(name, device)]
 
 
 @contextmanager
-def _as_in_a_job() -> Iterator[None]:
+def as_in_a_job() -> Iterator[None]:
+    """One thread and deterministic kernels, as a training job has them."""
     threads = torch.get_num_threads()
     be_deterministic(threads=1)
     try:

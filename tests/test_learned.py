@@ -153,6 +153,7 @@ def test_what_the_report_shows_has_learned() -> None:
     assert len({claim.about for claim in claims(tables)}) == 6, "the tables leave out a study or a dataset"
 
 
+@pytest.mark.skipif(not RECORDS, reason="no run at a reduced scale has been recorded yet")
 @pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
 def test_what_is_recorded_has_learned(folder: Path) -> None:
     tables = Tables(folder)

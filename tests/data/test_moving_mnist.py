@@ -9,17 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from framecast.data import moving_mnist
 from framecast.data.base import SPLITS, StoredSplit, counter_uniforms
 from framecast.data.formats.idx import read_images
 from framecast.data.formats.mnist_test_seq import SHAPE, open_test_sequences
-from framecast.data.generated.bouncing_digits import render, without_replacement
+from framecast.data.generated.bouncing_digits import render, svg_positions, without_replacement
 from framecast.data.moving_mnist import MovingMNIST, bundled_digits, official_digits, resize
 from framecast.errors import UserError
+from framecast.study import reading
+from tests.conftest import ROOT
 
-SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
+SHARED = ROOT / ".." / "shared" / "data"
 CPU = torch.device("cpu")
 needs_mnist = pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason="needs the real MNIST sample, absent here")
 
@@ -139,6 +142,18 @@ def test_svg_stays_inside_and_keeps_its_speed():
         np.where(free_flight, speed, fastest[:, None]), np.broadcast_to(fastest[:, None], speed.shape)
     )
     assert set(np.unique(fastest)) == {-1, 0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("scale", ["demo", "laptop"])
+def test_a_reduced_scale_does_not_show_the_future_in_its_context(scale):
+    params = reading.resolve(yaml.safe_load((ROOT / "params.yaml").read_text("utf-8")) | {"scale": scale})
+    dataset = MovingMNIST(**params.datasets["moving_mnist"].arguments)
+    steps = dataset.context + dataset.horizon
+    uniforms = np.random.default_rng(0).random((200, dataset.digits, 4))
+    paths = svg_positions(uniforms, steps, free=dataset.free, max_speed=dataset.max_speed)
+    moving = paths[(paths != paths[:, :1]).any((1, 2, 3))]
+    repeating = [lag for lag in range(1, steps) if np.array_equal(moving[:, lag:], moving[:, :-lag])]
+    assert not repeating, f"every moving digit is back where it was after {repeating} frames"
 
 
 def test_srivastava_steps_are_a_tenth_of_the_free_range():

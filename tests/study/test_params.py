@@ -358,7 +358,7 @@ def test_the_chosen_scale_is_laid_over_the_published_values() -> None:
     tree = tree_of("real")
     demo, laptop, paper = (reading.resolve(tree | {"scale": scale}) for scale in ("demo", "laptop", "paper"))
     assert paper.datasets["moving_mnist"].arguments["frame_size"] == 64
-    assert demo.datasets["moving_mnist"].arguments["frame_size"] == 16
+    assert demo.datasets["moving_mnist"].arguments["frame_size"] == 18
     assert demo.recipe("seq2seq_convlstm").betas == paper.recipe("seq2seq_convlstm").betas == (0.9, 0.98)
     assert laptop.seeds == paper.seeds
     assert not demo.is_drawn("component_impact", "moving_mnist_next")

@@ -38,6 +38,17 @@ class LSTMCell(nn.Module):
         ifgo = self.gates(torch.cat([x, h], dim=1))
         return lstm_gates(ifgo, c)
 
+    def read(self, frames: Tensor, state: State) -> tuple[Tensor, State]:
+        """The same over all frames at once, (B, T, C) → (B, T, D) and the state after the last, by PyTorch's own LSTM.
+
+        Its second bias is zero: the affine map of [x; h] has one.
+        """
+        h, c = (part.unsqueeze(0) for part in state)
+        of_input, of_hidden = self.gates.weight.split([frames.shape[2], h.shape[2]], dim=1)
+        weights = [of_input, of_hidden, self.gates.bias, torch.zeros_like(self.gates.bias)]
+        hidden, h, c = torch.lstm(frames, (h, c), weights, True, 1, 0.0, self.training, False, True)
+        return hidden, (h[0], c[0])
+
 
 class Seq2SeqLSTM(Seq2Seq):
     """Encoder and decoder stacks of ``depth`` LSTM cells; (B, T, C) → (B, K, C), forecasts in [0, 1].
@@ -67,3 +78,14 @@ class Seq2SeqLSTM(Seq2Seq):
             layer_semantics=layer_semantics,
             handover=handover,
         )
+
+    def _encode(self, context: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+        """Layer by layer, since every frame is there from the start."""
+        if torch.compiler.is_compiling():  # which sees through the plain steps only
+            return super()._encode(context, states)
+        after = []
+        for cell, state in zip(self.encoder, states, strict=True):
+            assert isinstance(cell, LSTMCell)
+            context, state = cell.read(context, state)
+            after.append(state)
+        return context[:, -1], after

@@ -108,6 +108,12 @@ class Grid:
             if catalogue.frames("models", model) in ("any", self.params.frames(dataset))
         )
 
+    def study_scored(self, study: str) -> tuple[Cell, ...]:
+        """One study's cells, each once, then the baselines on its datasets."""
+        cells = dict.fromkeys(self.study_cells(study))
+        datasets = {cell.dataset for cell in cells}
+        return (*cells, *(cell for cell in self.baselines if cell.dataset in datasets))
+
     @cached_property
     def scored(self) -> tuple[Cell, ...]:
         """Everything that gets a row in the tables."""

@@ -147,10 +147,8 @@ class Engine:
         """Every trained cell of one study, its scores, and those of the baselines on its datasets."""
 
         def files(wildcards: Any) -> list[str]:
-            cells = tuple(self.study.study_cells(study))
-            datasets = {cell.dataset for cell in cells}
-            baselines = (cell for cell in self.study.baselines if cell.dataset in datasets)
-            return [*self._trained(cells), *self._scores([*cells, *baselines])]
+            scored = self.study.study_scored(study)
+            return [*self._trained(cell for cell in scored if not cell.is_baseline), *self._scores(scored)]
 
         return files
 

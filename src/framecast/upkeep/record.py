@@ -25,7 +25,7 @@ from framecast.results.records import (
     ModelRecord,
     Spent,
 )
-from framecast.study import catalogue, reading
+from framecast.study import checkout, reading
 from framecast.study.grid import RECORD_TABLES
 from framecast.study.mistakes import as_tree, unknown
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     Attempts = dict[Phase, list[Attempt]]
 
 AFFECTS_NUMBERS = False
-SOURCE = Path("src/framecast")
 CODE = ("src", "workflow", "Snakefile", "params.yaml", "pyproject.toml", "requirements.lock")
 PHASES: tuple["Phase", ...] = ("train", "evaluate")
 FEW = 3  #: of what is amiss so many are named, and the rest counted
@@ -52,24 +51,20 @@ def record(grid: "Grid", study: str) -> Path:
     """
     if study not in grid.params.studies:
         raise UserError(f"study: {unknown(study, grid.params.studies)}")
-    commit, cells, folder = _commit(), _finished(grid, study), grid.record_folder(study)
+    commit, cells, folder = _commit(), grid.study_scored(study), grid.record_folder(study)
+    _refuse_unfinished(grid, study, cells)
     tabulate(grid, cells, folder, RECORD_TABLES)
     made = {name: artifacts.sha256_of(folder / name) for name in RECORD_TABLES}
     artifacts.write_json(folder / "record.json", as_tree(_facts(grid, study, cells, commit, made)))
     return folder
 
 
-def _finished(grid: "Grid", study: str) -> list["Cell"]:
-    """The study's cells and the baselines of its datasets, in the order of the grid's tables."""
-    cells = list(dict.fromkeys(grid.study_cells(study)))
-    datasets = {cell.dataset for cell in cells}
-    cells += [cell for cell in grid.baselines if cell.dataset in datasets]
+def _refuse_unfinished(grid: "Grid", study: str, cells: Sequence["Cell"]) -> None:
     if missing := [cell.name for cell in cells if not (grid.score_folder(cell) / "score.json").exists()]:
         raise UserError(
             f"study {study}: {len(missing)} of its {len(cells)} cells and baselines are not finished: "
             f"{_few(missing)}; `framecast status` says why"
         )
-    return cells
 
 
 def _few(names: Sequence[str]) -> str:
@@ -82,9 +77,9 @@ def _few(names: Sequence[str]) -> str:
 
 def _commit() -> Commit:
     """The commit that last changed what makes numbers; UserError when it is not what is running."""
-    if catalogue.PACKAGE.resolve() != SOURCE.resolve():
+    if checkout.RUNNING.resolve() != checkout.SOURCE.resolve():
         raise UserError(
-            f"record: the framecast that runs is {catalogue.PACKAGE}, and not this repository's {SOURCE}; "
+            f"record: the framecast that runs is {checkout.RUNNING}, and not this repository's {checkout.SOURCE}; "
             "activate the environment of this repository"
         )
     if changed := [line[3:] for line in _git("status", "--porcelain", "--", *CODE).splitlines()]:

@@ -1,5 +1,6 @@
 """Frames of a sequence side by side: one row of a picture of forecasts."""
 
+import textwrap
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from framecast.figures.base import INK, MUTED
 
 GUTTER = 1 / 16  #: white space between frames, as a fraction of their width
 DIFFERENCE = "|difference|"
+LINE = 20  #: letters of a long label side by side
 
 
 class Strip(NamedTuple):
@@ -33,7 +35,7 @@ def draw_strip(axes: Axes, strip: Strip, columns: int) -> None:
     axes.imshow(np.rint(row * 255).astype(np.uint8), interpolation="none", aspect="auto")
     axes.set_xlim(-0.5, columns * (width + gutter) - 0.5)
     ink = MUTED if strip.label == DIFFERENCE else INK
-    text, size = (strip.label.replace(" ", "\n"), 7) if strip.is_long else (strip.label, 9)
+    text, size = (textwrap.fill(strip.label, LINE, break_long_words=False), 7) if strip.is_long else (strip.label, 9)
     axes.set_ylabel(text, rotation=0, ha="right", va="center", color=ink, fontsize=size)
     centres = [step * (width + gutter) + width / 2 for step in range(steps)] if strip.first else []
     axes.set_xticks(centres, [str(strip.first + step) for step in range(len(centres))], fontsize=7)

@@ -68,12 +68,16 @@ class Seq2Seq(Forecaster):
         device = context.device.type
         if torch.is_autocast_enabled(device):  # else [x; h] of mixed types is widened and narrowed again at every step
             context = context.to(torch.get_autocast_dtype(device))
-        states = self._zero_states(context, len(self.encoder))
-        for frame in context.unbind(1):
-            top, states = self.encoder(frame, states)
+        top, states = self._encode(context, self._zero_states(context, len(self.encoder)))
         if self.handover == "as_coded":
             return self._decode_hidden(top, horizon, self._zero_states(context, len(self.decoder)))
         return self._decode_frames(context[:, -1], horizon, states)
+
+    def _encode(self, context: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+        """The top hidden state after the last context frame, and every layer's state."""
+        for frame in context.unbind(1):
+            top, states = self.encoder(frame, states)
+        return top, states
 
     def _decode_hidden(self, top: Tensor, horizon: int, states: list[State]) -> Tensor:
         tops = []
