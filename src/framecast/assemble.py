@@ -92,6 +92,11 @@ class Prepared:
         file = safe_open(self.folder / "arrays.safetensors", framework="pt")
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
+    def groups(self, name: SplitName) -> np.ndarray | None:
+        """Which sequences of a split are drawn together, (N,) integers; None where each stands alone."""
+        found = self.dataset.groups(name, self.arrays)
+        return None if found is None else found.numpy()
+
     def split(self, name: SplitName, seed: int, device: torch.device) -> Split:
         """One split on a device."""
         return self.dataset.split(name, self.arrays, seed=seed, device=device)

@@ -48,6 +48,35 @@ def test_training_noise_widens_the_interval():
     assert hidden.verdict == "a better"
 
 
+@pytest.mark.parametrize("size", ["alike", "unlike"])
+def test_where_persons_differ_only_the_interval_over_persons_covers(size: str):
+    """Nine persons as in KTH's test split, of whom one forecaster is better on some and worse on others."""
+    generator = np.random.default_rng(7)
+    sizes = np.full(9, 30) if size == "alike" else np.array([5, 10, 20, 30, 30, 40, 40, 45, 50])
+    groups, trials = np.repeat(np.arange(9) * 3, sizes), 200
+    covered = {"windows": 0, "persons": 0}
+    for trial in range(trials):
+        person = generator.normal(0, 1, 9)
+        a = person.repeat(sizes) + generator.normal(0, 0.5, len(groups))
+        alone, together = (
+            compare(a, np.zeros_like(a), groups=one, resamples=400, seed=trial) for one in (None, groups)
+        )
+        covered["windows"] += alone.low <= 0 <= alone.high
+        covered["persons"] += together.low <= 0 <= together.high
+        assert alone.difference == together.difference
+    assert covered["windows"] < 0.6 * trials
+    # 95 % wanted. Fewer than 177 of 200 has a chance below 1 in 1 000.
+    assert covered["persons"] >= 177
+
+
+def test_groups_of_one_are_sequences_and_one_group_knows_of_no_other():
+    a, b = np.random.default_rng(0).gamma(2, 0.5, (2, 400))
+    each, alone = compare(a, b, groups=np.arange(400)), compare(a, b)
+    assert (each.low, each.high) == pytest.approx((alone.low, alone.high), abs=0.01)
+    one = compare(a, a + 1, groups=np.zeros(400, int))
+    assert (one.low, one.high, one.verdict) == (-np.inf, np.inf, "no difference")
+
+
 def test_swapping_the_sides_mirrors_the_answer():
     generator = np.random.default_rng(0)
     a, b = generator.gamma(2, 0.5, (2, 60))

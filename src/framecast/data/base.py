@@ -94,6 +94,13 @@ class Dataset(ABC):
         are the same for every seed.
         """
 
+    def groups(self, name: SplitName, arrays: Mapping[str, Tensor]) -> Tensor | None:
+        """Which sequences of a split share a person, a subject or a trajectory: (N,) int64, or None where none do.
+
+        It is the array ``group_<split>``, where ``prepare`` made one.
+        """
+        return arrays.get(f"group_{name}")
+
 
 def counter_uniforms(seed: int, stream: int, start: int, count: int, draws: int) -> np.ndarray:
     """Uniform numbers of samples start … start+count−1: (count, draws) float64 in [0, 1).

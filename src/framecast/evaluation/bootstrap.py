@@ -4,22 +4,30 @@ Errors of both forecasters are known for the same N test sequences, from S seeds
 one). A resample draws N sequences with replacement, the same ones for both (that is the pairing: difficult sequences
 are difficult for everybody), and, independently on each side, S seeds with replacement.
 
-Two or three seeds are few. Resampling them understates the variance of their mean by (S − 1)/S, and a percentile
-interval ignores that the spread itself is uncertain. Deviations from the mean over seeds are therefore widened by
-√(S/(S − 1)) · t/z, the 97.5 % quantiles of Student's t with S_a + S_b − 2 degrees of freedom and of the normal
-distribution. With one seed, training noise cannot be seen: the verdict is then about these trained networks, not about
-the method.
+Sequences that share a person, a subject or a trajectory are alike, and N of them say less than N strangers would. Where
+the G groups are known a resample draws groups, each with all its sequences, and the mean is that of the sequences
+drawn.
+
+Two or three seeds are few, and so are nine persons. Resampling them understates the variance of their mean by (S −
+1)/S, and a percentile interval ignores that the spread itself is uncertain. Deviations from the mean over seeds are
+therefore widened by √(S/(S − 1)) · t/z, the 97.5 % quantiles of Student's t with S_a + S_b − 2 degrees of freedom and
+of the normal distribution; those from the mean over groups by the same with G, and G − 1 degrees. With one group
+nothing is known of others: the interval is the whole line. With one seed, training noise cannot be seen: the verdict is
+then about these trained networks, not about the method.
 """
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 Verdict = Literal["a better", "b better", "no difference"]
 Better = Literal["lower", "higher", "one"]
+
+GROUPS = "groups"  #: under which name the groups stand beside the values of each sequence
 
 #: Values gathered at a time, 32 MB.
 CHUNK = 2**22
@@ -40,12 +48,14 @@ def compare(
     a: Float[np.ndarray, "*sa n"],
     b: Float[np.ndarray, "*sb n"],
     *,
+    groups: Int[np.ndarray, " n"] | None = None,
     better: Better = "lower",
     resamples: int = 2000,
     seed: int = 0,
 ) -> Comparison:
     """Compare errors (S, N) or (N,) of two forecasters on the same N sequences.
 
+    ``groups`` says which sequences are drawn together; by default each stands alone.
     ``better`` says which way the metric improves; ``"one"`` is towards 1, from either side, and there the forecaster
     whose mean is nearer to 1 is the better one. The verdict is "no difference" when the interval contains 0.
     """
@@ -54,9 +64,12 @@ def compare(
     degrees = len(a) + len(b) - 2
     weights_a = _seed_weights(generator, len(a), degrees, resamples)
     weights_b = _seed_weights(generator, len(b), degrees, resamples)
-    means = _resampled_means(generator, np.vstack([a, b]), resamples)
+    draw = _resampled_means if groups is None else partial(_means_of_groups, groups=groups)
+    means = draw(generator, np.vstack([a, b]), resamples)
     differences = (np.hstack([weights_a, -weights_b]) * means).sum(1)
     low, high = np.quantile(differences, [0.025, 0.975])
+    if groups is not None and len(np.unique(groups)) == 1:
+        low, high = -math.inf, math.inf
     return Comparison(
         difference=float(a.mean() - b.mean()),
         low=float(low),
@@ -79,11 +92,15 @@ def _seed_weights(generator: np.random.Generator, seeds: int, degrees: int, resa
     """Weights of the seeds' means in each resample, summing to 1."""
     if seeds == 1:
         return np.ones((resamples, 1))
-    from scipy import stats  # a second to import, and only tables over several seeds need it
-
     drawn = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-    widening = math.sqrt(seeds / (seeds - 1)) * stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975)
-    return 1 / seeds + widening * (drawn - 1 / seeds)
+    return 1 / seeds + _widening(seeds, degrees) * (drawn - 1 / seeds)
+
+
+def _widening(count: int, degrees: int) -> float:
+    """What makes up for resampling few: √(n/(n − 1)) · t/z."""
+    from scipy import stats  # a second to import, and only tables over several seeds or groups need it
+
+    return math.sqrt(count / (count - 1)) * float(stats.t.ppf(0.975, degrees) / stats.norm.ppf(0.975))
 
 
 def _resampled_means(
@@ -98,6 +115,27 @@ def _resampled_means(
         for row, values in enumerate(errors):
             means[start : start + len(chosen), row] = values[chosen].mean(1)
     return means
+
+
+def _means_of_groups(
+    generator: np.random.Generator,
+    errors: Float[np.ndarray, "s n"],
+    resamples: int,
+    *,
+    groups: Int[np.ndarray, " n"],
+) -> Float[np.ndarray, "r s"]:
+    """The same over the sequences of whole groups; resamples differ in length where groups do."""
+    _, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    means = errors.mean(1)
+    if len(sizes) == 1:
+        return np.tile(means, (resamples, 1))
+    sums = np.stack([np.bincount(members, row) for row in errors])
+    rows = max(1, CHUNK // len(sizes))
+    drawn = []
+    for start in range(0, resamples, rows):
+        chosen = generator.integers(len(sizes), size=(min(rows, resamples - start), len(sizes)), dtype=np.int32)
+        drawn.append(np.stack([row[chosen].sum(1) for row in sums], axis=1) / sizes[chosen].sum(1)[:, None])
+    return means + _widening(len(sizes), len(sizes) - 1) * (np.concatenate(drawn) - means)
 
 
 def spread(values: Float[np.ndarray, " s"] | list[float]) -> tuple[float, float | None]:

@@ -20,6 +20,7 @@ from torch import Tensor
 from framecast import artifacts, assemble
 from framecast.data.base import Split
 from framecast.errors import UserError
+from framecast.evaluation.bootstrap import GROUPS
 from framecast.evaluation.causality import first_leak
 from framecast.evaluation.inside import alignment, maps
 from framecast.evaluation.score import Scores, applicable, score, write_scores_csv
@@ -153,6 +154,8 @@ def _write(
         for mode, told in scores.items()
         for metric, values in told.sequences.items()
     }
+    if (groups := data.groups("test")) is not None:
+        per_sequence[GROUPS] = torch.from_numpy(groups)
     with artifacts.replacing(folder / "sequences.safetensors") as partial:
         save_file(per_sequence, partial)
     with artifacts.replacing(folder / "clips.safetensors") as partial:
@@ -182,6 +185,7 @@ def _manifest(
         "scale": grid.params.scale,
         "split": "test",
         "sequences": len(next(iter(scores[leads].sequences.values()))),
+        "groups": None if (groups := data.groups("test")) is None else len(np.unique(groups)),
         "mode": leads,
         "modes": modes,
         **modes[leads],

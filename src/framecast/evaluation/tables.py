@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from framecast import artifacts
 from framecast.errors import UserError
-from framecast.evaluation.bootstrap import compare, spread
+from framecast.evaluation.bootstrap import GROUPS, compare, spread
 from framecast.study import catalogue
 from framecast.study.grid import REPORTS, SCORES, TABLES
 
@@ -137,7 +137,8 @@ def _comparison_rows(grid: "Grid", groups: dict[Group, list["Cell"]]) -> Iterato
         for mode, metric in itertools.product(grid.params.protocols(a[0]), grid.params.compared(a[0])):
             both = (scores[group][f"{mode}/{metric}"] for group in (a, b))
             better: Any = catalogue.metric_fact(metric, "better")
-            found = compare(*both, resamples=grid.params.evaluation.resamples, better=better)
+            together, resamples = scores[a].get(GROUPS), grid.params.evaluation.resamples
+            found = compare(*both, groups=together, resamples=resamples, better=better)
             names = {"dataset": a[0], "mode": mode, "metric": metric, "a": _label(a), "b": _label(b)}
             fields = ("difference", "low", "high", "sequences", "verdict")
             yield names | {name: getattr(found, name) for name in fields}
@@ -151,9 +152,11 @@ def _comparable(a: Group, b: Group) -> bool:
 
 
 def _per_sequence(grid: "Grid", cells: Sequence["Cell"]) -> dict[str, np.ndarray]:
-    """``mode/metric`` → the value of every test sequence, (seeds, N), averaged over the horizon."""
+    """``mode/metric`` → every test sequence's value, (seeds, N), the mean over the horizon; and its group, (N,)."""
     stored = [load_file(grid.score_folder(cell) / "sequences.safetensors") for cell in cells]
-    return {name: np.stack([values[name].mean(axis=1) for values in stored]) for name in stored[0]}
+    groups = [values.pop(GROUPS) for values in stored if GROUPS in values]
+    found = {name: np.stack([values[name].mean(axis=1) for values in stored]) for name in stored[0]}
+    return found | ({GROUPS: groups[0]} if groups else {})
 
 
 def _loss_rows(grid: "Grid", cell: "Cell") -> Iterator[Row]:

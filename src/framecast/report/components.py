@@ -108,7 +108,7 @@ def _impact(
     }
     scale = 10.0**column.power
     width = (effect.high - effect.low) / scale
-    decimals = min(6, max(1, 2 - math.floor(math.log10(width)))) if width else 4
+    decimals = min(6, max(1, 2 - math.floor(math.log10(width)))) if width and math.isfinite(width) else 4
     difference, low, high = (
         numbers.Number(
             numbers.fixed(value / scale, decimals),
