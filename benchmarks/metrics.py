@@ -31,16 +31,17 @@ def rows() -> list[Row]:
         torch.set_num_threads(before)
 
 
-def _videos() -> tuple[Tensor, Tensor]:
-    """Blurred forecasts of blurred noise: flat, textured and saturated areas."""
+def _videos() -> tuple[Tensor, Tensor, Tensor]:
+    """Blurred forecasts of blurred noise, and two frames before it: flat, textured and saturated areas."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(SEQUENCES * HORIZON, *SHAPE, generator=generator)
     target = (torch.nn.functional.avg_pool2d(noise, 5, stride=1, padding=2) * 3 - 1).clamp(0, 1)
     forecast = torch.nn.functional.avg_pool2d(target, 3, stride=1, padding=1)
-    return forecast.unflatten(0, (SEQUENCES, HORIZON)), target.unflatten(0, (SEQUENCES, HORIZON))
+    forecast, target = (video.unflatten(0, (SEQUENCES, HORIZON)) for video in (forecast, target))
+    return forecast, target, target[:, :2].flip(1)
 
 
-def _row(name: str, metrics: Sequence[str], videos: tuple[Tensor, Tensor], goal: float | None) -> Row:
+def _row(name: str, metrics: Sequence[str], videos: tuple[Tensor, Tensor, Tensor], goal: float | None) -> Row:
     ours = partial(score, [videos], metrics, horizon=HORIZON, frame_shape=SHAPE)
     arrays = [video.numpy() for video in videos]
 
@@ -65,8 +66,11 @@ def _row(name: str, metrics: Sequence[str], videos: tuple[Tensor, Tensor], goal:
 # --- the same metrics, a frame at a time; the tests compare with them too ----------------------------------
 
 
-def reference(metric: str, forecast: np.ndarray, target: np.ndarray) -> list[float]:
-    """The metric of (N, K, C, H, W) float32 videos at each step."""
+def reference(metric: str, forecast: np.ndarray, target: np.ndarray, context: np.ndarray | None = None) -> list[float]:
+    """The metric of (N, K, C, H, W) float32 videos at each step, free-running after the context (N, T, C, H, W)."""
+    if metric in PER_SEQUENCE:
+        told = [PER_SEQUENCE[metric](*video) for video in zip(forecast, target, context, strict=True)]
+        return [float(value) for value in np.mean(told, axis=0)]
     if metric not in UNCLIPPED:
         forecast = forecast.clip(0, 1)
     steps = zip(forecast.swapaxes(0, 1), target.swapaxes(0, 1), strict=True)
@@ -118,6 +122,22 @@ def srvp_ssim(p: np.ndarray, y: np.ndarray) -> float:
     return structural_similarity(p, y, channel_axis=1, win_size=7, data_range=int(p.max()) - int(p.min()))
 
 
+def changes(p: np.ndarray, y: np.ndarray, before: np.ndarray) -> list[float]:
+    """What the forecast changes from one frame to the next, against what the truth does."""
+    p, y = (np.concatenate([before[-1:], video]).astype(np.float64) for video in (p, y))
+    return [np.mean(np.square((p[k] - p[k - 1]) - (y[k] - y[k - 1]))) for k in range(1, len(p))]
+
+
+def where_still(p: np.ndarray, y: np.ndarray, before: np.ndarray) -> list[float]:
+    still = np.ptp(np.concatenate([before, y]), axis=0) == 0
+    return [np.square(a.astype(np.float64) - b)[still].mean() for a, b in zip(p, y, strict=True)]
+
+
+def directions(p: np.ndarray, y: np.ndarray, before: np.ndarray) -> list[float]:
+    said, came = (np.sign(video - before[-1]).astype(int) for video in (p, y))
+    return [np.where(a * b == 0, 0.5, a == b).mean() for a, b in zip(said, came, strict=True)]
+
+
 GAUSS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
 
 #: id → value of one frame (C, H, W).
@@ -140,6 +160,12 @@ PER_FRAME: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "ssim_gauss": partial(ssim, **GAUSS),
     "sharpness": gradient_ratio,
 }
+#: id → values of the steps of one sequence, from forecast and target (K, C, H, W) and context (T, C, H, W).
+PER_SEQUENCE: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], list[float]]] = {
+    "temporal_difference_error": changes,
+    "static_error": where_still,
+    "direction_accuracy": directions,
+}
 #: id → value of one step of the whole test set (N, C, H, W).
 WHOLE_SET: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "psnr_of_mean": psnr,
@@ -147,4 +173,4 @@ WHOLE_SET: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "ssim_srvp": srvp_ssim,
 }
 UNCLIPPED = {"mse_pix01", "mse_sum01_raw", "mse_hw01", "mae_pix01", "mae_sum01_raw", "psnr_of_mean"}
-NUMPY = {"mae_pix01", "mae_sum01", "mae_sum01_raw", "psnr_wrap_u8", "sharpness"}
+NUMPY = {*PER_SEQUENCE, "mae_pix01", "mae_sum01", "mae_sum01_raw", "psnr_wrap_u8", "sharpness"}

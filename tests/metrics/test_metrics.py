@@ -1,11 +1,13 @@
 """Every metric id against a second implementation, and the conversions that the literature needs."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.metrics import PER_FRAME, WHOLE_SET, reference
+from benchmarks.metrics import PER_FRAME, PER_SEQUENCE, WHOLE_SET, reference
 from framecast.errors import UserError
 from framecast.evaluation.score import create, score
 from framecast.metrics.base import Pair
@@ -31,19 +33,25 @@ def videos() -> tuple[Tensor, Tensor]:
     return target + 0.3 * (blurred(9, seed=2) - 0.4), target
 
 
-def scored(metric: str, forecast: Tensor, target: Tensor, batch: int | None = None) -> Tensor:
-    pieces = zip(forecast.split(batch or len(forecast)), target.split(batch or len(target)), strict=True)
-    result = score(pieces, [metric], horizon=forecast.shape[1], frame_shape=tuple(forecast.shape[2:]))
+def before(target: Tensor) -> Tensor:
+    """Two frames that may have come before, the first targets in reverse; black areas of the targets stay so."""
+    return target[:, :2].flip(1)
+
+
+def scored(metric: str, forecast: Tensor, target: Tensor, batch: int | None = None, *, taught: bool = False) -> Tensor:
+    whole = forecast, target, before(target)
+    pieces = zip(*(video.split(batch or len(video)) for video in whole), strict=True)
+    result = score(pieces, [metric], horizon=forecast.shape[1], frame_shape=tuple(forecast.shape[2:]), taught=taught)
     return torch.tensor(result.per_step[metric], dtype=torch.float64)
 
 
 def test_every_id_has_a_second_implementation():
-    assert set(catalogue.metrics()) == set(PER_FRAME) | set(WHOLE_SET)
+    assert set(catalogue.metrics()) == {*PER_FRAME, *PER_SEQUENCE, *WHOLE_SET}
 
 
-@pytest.mark.parametrize("metric", [*PER_FRAME, *WHOLE_SET])
+@pytest.mark.parametrize("metric", [*PER_FRAME, *PER_SEQUENCE, *WHOLE_SET])
 def test_equals_scikit_image_frame_by_frame(metric: str, videos: tuple[Tensor, Tensor]):
-    expected = reference(metric, *(video.numpy() for video in videos))
+    expected = reference(metric, *(video.numpy() for video in (*videos, before(videos[1]))))
     np.testing.assert_allclose(scored(metric, *videos), expected, rtol=1e-6, atol=1e-6)
 
 
@@ -54,15 +62,42 @@ def test_the_split_into_batches_does_not_matter(metric: str, videos: tuple[Tenso
         torch.testing.assert_close(scored(metric, *videos, batch=batch), whole, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("metric", sorted(catalogue.metrics()))
+@pytest.mark.parametrize("metric", sorted(set(catalogue.metrics()) - {"direction_accuracy"}))
 def test_equality_is_the_best_value(metric: str, videos: tuple[Tensor, Tensor]):
-    target = videos[1]
+    target = (
+        videos[1] if metric != "direction_accuracy" else 0.5 + videos[1] / 2 + torch.arange(1, 4)[:, None, None, None]
+    )
     family = metric.split("_")[0]
-    best = {"mse": 0.0, "mae": 0.0, "psnr": 100.0, "ssim": 1.0, "sharpness": 1.0}[family]
+    best = {"psnr": 100.0, "ssim": 1.0, "sharpness": 1.0}.get(family, 0.0)
     torch.testing.assert_close(scored(metric, target, target), torch.full((HORIZON,), best, dtype=torch.float64))
     module, name = catalogue.metrics()[metric]
     better = getattr(__import__(f"framecast.metrics.{module}", fromlist=[name]), name).better
     assert better == {"sharpness": "one"}.get(family, "lower" if best == 0.0 else "higher")
+
+
+def test_direction_is_told_from_the_newest_true_point():
+    target = torch.tensor([0.4, 0.6, 0.5, 0.5]).reshape(1, 4, 1)
+    forecast = torch.tensor([0.3, 0.9, 0.2, 0.6]).reshape(1, 4, 1)
+    context = torch.tensor([0.1, 0.5]).reshape(1, 2, 1)
+    ids: dict[str, Any] = {"metric_ids": ["direction_accuracy"], "horizon": 4, "frame_shape": (1,)}
+    for taught, wanted in ((False, [1.0, 1.0, 0.5, 0.5]), (True, [1.0, 1.0, 1.0, 0.5])):
+        found = score([(forecast, target, context)], **ids, taught=taught)
+        assert found.per_step["direction_accuracy"] == wanted
+    coin = torch.rand(4000, 4, 1, generator=torch.Generator().manual_seed(0))
+    fair = score([(coin, coin.flip(0), torch.full((4000, 1, 1), 0.5))], **ids)
+    assert fair.overall["direction_accuracy"] == pytest.approx(0.5, abs=0.02)
+    with pytest.raises(ValueError, match="needs the observed frames"):
+        score([(forecast, target)], **ids)
+
+
+def test_static_error_sees_only_what_never_moves(videos: tuple[Tensor, Tensor]):
+    target = videos[1].clone()
+    target[:, :, :, :4] = target[:, :1, :, :4]  # four rows stand still
+    forecast = target.clone()
+    forecast[:, :, :, 4:] += 0.25
+    assert scored("static_error", forecast, target)[0] > 0  # rows that were black all the time
+    forecast = target + torch.arange(1, HORIZON + 1)[:, None, None, None] / 10
+    torch.testing.assert_close(scored("static_error", forecast, target), torch.tensor([0.01, 0.04, 0.09]).double())
 
 
 def test_sharpness_is_the_truths_gradient_energy_that_is_left(videos: tuple[Tensor, Tensor]):
@@ -200,6 +235,7 @@ def test_what_is_said_of_a_metrics_window_is_so(metric: str):
     """The check of ``params.yaml`` reads it from the source: a number at frames of that size, a refusal below."""
     side = catalogue.smallest_frame(metric)
     pair = torch.rand(2, 8, HORIZON, 1, side, side + 3, generator=torch.Generator().manual_seed(5))
+    pair[1, ..., 0] = 0.5  # something stands still
     assert scored(metric, *pair).isfinite().all()
     for shape in ((1, side - 1, side), (1, side, side - 1)) if side > 1 else ():
         with pytest.raises(UserError, match=rf"{metric} needs frames of at least {side}×{side} pixels"):

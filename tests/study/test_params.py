@@ -248,7 +248,8 @@ LINES = {
     ),
     "a trained baseline": (
         GOOD.replace("baselines: [copy_last,", "baselines: [seq2seq_lstm,"),
-        'baselines: found "seq2seq_lstm"; allowed: context_mean, copy_last, least_squares, motion_extrapolation, zeros',
+        'baselines: found "seq2seq_lstm"; allowed: context_mean, copy_last, copy_trend, least_squares, '
+        "motion_extrapolation, zeros",
     ),
     "a model named as a baseline": (
         GOOD.replace("models:\n", "models:\n  zeros: {kind: seq2seq_lstm}\n", 1),

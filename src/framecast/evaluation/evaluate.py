@@ -57,6 +57,7 @@ def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
             horizon=data.dataset.context + data.dataset.horizon - observed,
             frame_shape=data.dataset.frame_shape,
             compared=grid.params.compared(cell.dataset),
+            taught=mode == "teacher-forced",
         )
         kept = _first(first, settings.clips)
         clips |= {f"{mode}/forecast": kept["forecast"]} if clips else kept
@@ -74,15 +75,16 @@ def _forecasts(
     observed: int,
     batch_size: int,
     clips: list[tuple[Tensor, Tensor, Tensor]],
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """(forecast, target) batches over a split; the first one is also left in ``clips`` with its context."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(forecast, target, context) batches over a split; the first one is also left in ``clips``."""
     for start in range(0, len(split), batch_size):
         sequences = split.batch(np.arange(start, min(start + batch_size, len(split))))
         target = sequences[:, observed:]
         forecast = forecast_in(mode, model, sequences, observed).float()
+        context = sequences[:, :observed]
         if not clips:
-            clips.append((sequences[:, :observed], target, forecast))
-        yield forecast, target
+            clips.append((context, target, forecast))
+        yield forecast, target, context
 
 
 def forecast_in(mode: "Mode", model: Forecaster, sequences: Tensor, observed: int) -> Tensor:

@@ -22,6 +22,8 @@ from framecast.study import catalogue
 if TYPE_CHECKING:
     from framecast.study.params import Mode
 
+Batch = tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]  #: forecast, target, and the context where one asks
+
 #: Values of forecast per piece on the CPU: whatever the batch size, what metrics derive from them stays in the cache.
 PIECE = 2**17
 
@@ -62,14 +64,18 @@ def _known(metric_id: str) -> str:
 
 
 def score(
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[Batch],
     metric_ids: Sequence[str],
     *,
     horizon: int,
     frame_shape: tuple[int, ...],
     compared: Sequence[str] = ("mse_pix01",),
+    taught: bool = False,
 ) -> Scores:
-    """Score (forecast, target) batches, both (B, K, *frame), targets in [0, 1]. Ids clip forecasts where they say so.
+    """Score (forecast, target, context) batches, (B, K, *frame) twice and (B, T, *frame), truth in [0, 1].
+
+    Ids clip forecasts where they say so; the context may be left out where no id asks for it, and ``taught`` says that
+    each forecast saw the truth up to it.
 
     Raises UserError for an unknown id, a compared metric without a value per sequence, a forecast of the wrong shape or
     with NaN or infinity in it, and when there is no batch.
@@ -78,7 +84,7 @@ def score(
     kept: dict[str, list[np.ndarray]] = {metric: [] for metric in compared}
     _require_values_per_sequence(metrics, compared)
     scored = 0
-    for pair in _pieces(batches, (horizon, *frame_shape)):
+    for pair in _pieces(batches, (horizon, *frame_shape), taught):
         scored += len(pair.target)
         for identifier, metric in metrics.items():
             if identifier in kept and isinstance(metric, FrameMean):
@@ -109,16 +115,16 @@ def _require_values_per_sequence(metrics: dict[str, Metric], compared: Sequence[
             )
 
 
-def _pieces(batches: Iterable[tuple[Tensor, Tensor]], shape: tuple[int, ...]) -> Iterator[Pair]:
+def _pieces(batches: Iterable[Batch], shape: tuple[int, ...], taught: bool) -> Iterator[Pair]:
     """Check each batch and cut it into pairs small enough for what the metrics derive from them."""
     seen = 0
-    for forecast, target in batches:
+    for forecast, target, *context in batches:
         for name, video in (("forecast", forecast), ("target", target)):
             if tuple(video.shape[1:]) != shape or len(video) != len(target):
                 raise UserError(f"{name} has shape {tuple(video.shape)}; expected {(len(target), *shape)}")
         rows = max(1, PIECE // math.prod(shape)) if forecast.device.type == "cpu" else len(forecast)
-        for piece in zip(forecast.float().split(rows), target.float().split(rows), strict=True):
-            pair = Pair(*piece)
+        for piece in zip(*(video.float().split(rows) for video in (forecast, target, *context)), strict=True):
+            pair = Pair(piece[0], piece[1], piece[2] if context else None, taught)
             _require_finite(pair, seen)
             seen += len(piece[0])
             yield pair

@@ -25,19 +25,40 @@ T = TypeVar("T")
 class Pair:
     """A batch of forecasts, unclipped as the model gave them, beside their targets in [0, 1]: (B, K, *frame) float32.
 
-    Several ids read the same derived images; each is computed once per batch. The target needs no clipping.
+    Several ids read the same derived images; each is computed once per batch. The target needs no clipping. A few also
+    ask for the observed frames before the target, ``context`` (B, T, *frame), and whether the forecast of each step saw
+    the true frames up to it (``taught``).
     """
 
     forecast: Float[Tensor, "b k *frame"]
     target: Float[Tensor, "b k *frame"]
+    context: Float[Tensor, "b t *frame"] | None = None
+    taught: bool = False
     _shared: dict[Callable[["Pair"], Any], Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def sequence(self) -> Float[Tensor, "b n *frame"]:
+        """The whole true sequence, N = T + K."""
+        return torch.cat([self._observed, self.target], dim=1)
+
+    @property
+    def newest(self) -> Float[Tensor, "b k *frame"]:
+        """The newest true frame that the forecast of each step was made from."""
+        last = self._observed[:, -1:]
+        return torch.cat([last, self.target[:, :-1]], dim=1) if self.taught else last.expand_as(self.target)
+
+    @property
+    def _observed(self) -> Tensor:
+        if self.context is None:
+            raise ValueError("this metric needs the observed frames: score (forecast, target, context) batches")
+        return self.context
 
     @cached_property
     def clipped(self) -> "Pair":
         """Forecasts limited to [0, 1]; where none lies outside, what is shared is shared with the clipped pair too."""
         lowest, highest = self.forecast.aminmax()
         if lowest >= 0 and highest <= 1:
-            return Pair(self.forecast, self.target, self._shared)
+            return Pair(self.forecast, self.target, _shared=self._shared)
         return Pair(self.forecast.clamp(0, 1), self.target)
 
     @cached_property
