@@ -124,8 +124,27 @@ def agrees(
     frames = golden["input"].requires_grad_()
     output = run(frames)
     close(output, golden[f"{before}output{after}"], EXACT)
-    parameters = dict(model.named_parameters())
     objective = (output * golden[f"loss_weight{after}"]).sum()
+    named = gradients_agree(model, golden, place, objective, frames, before=before, after=after, digest=digest)
+    if not before and not after:
+        for name, gradient in golden.under("grad").items():
+            close(named[name], gradient, max(STORED * float(gradient.abs().max()), NOTHING), name)
+
+
+def gradients_agree(
+    model: nn.Module,
+    golden: Golden,
+    place: Callable[[str], Place],
+    objective: Tensor,
+    frames: Tensor,
+    *,
+    before: str = "",
+    after: str = "",
+    digest: str = "",
+) -> dict[str, Tensor]:
+    """The gradient of the input and digests of the others; these others, whole, under the authors' names."""
+    digest = digest or f"{before}grad_digest"
+    parameters = dict(model.named_parameters())
     of_input, *of_parameters = torch.autograd.grad(objective, [frames, *parameters.values()])
     close(of_input, golden[f"{before}grad_input{after}"], EXACT)
     gradients = dict(zip(parameters, of_parameters, strict=True))
@@ -135,9 +154,7 @@ def agrees(
         flat = gradient.flatten()
         ours = torch.stack([flat.sum(), flat.norm(), flat[0], flat[-1]])
         close(ours, row, max(DIGEST * float(row[1]), NOTHING), name)
-    if not before and not after:
-        for name, gradient in golden.under("grad").items():
-            close(named[name], gradient, max(STORED * float(gradient.abs().max()), NOTHING), name)
+    return named
 
 
 def agrees_in_float32(model: nn.Module, golden: Golden, run: Run) -> None:
