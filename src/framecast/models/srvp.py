@@ -54,6 +54,11 @@ from framecast.ranges import Decay, PositiveInt
 FRAMES = "video"
 
 
+def _norm(x: Tensor, dim: int) -> Tensor:
+    """ℓ2 norm, with the gradient 0 where it is 0: that of ``vector_norm``, which takes ten times as long on a CPU."""
+    return x.square().sum(dim).clamp_min(torch.finfo(x.dtype).tiny).sqrt()
+
+
 # --- two kinds of attention -----------------------------------------------------------------------
 
 
@@ -63,7 +68,7 @@ def temporal_attention(
     """TA(Q, K, V), and the weights w of the T frames, which sum to 1."""
     q, k = queries.flatten(2), keys.flatten(2)
     scores = q @ k.mT / q.shape[-1] ** 0.5  # (B, q, T)
-    strength = scores.squeeze(1) if scores.shape[1] == 1 else torch.linalg.vector_norm(scores, dim=1)
+    strength = scores.squeeze(1) if scores.shape[1] == 1 else _norm(scores, dim=1)
     weights = strength.softmax(-1)
     return (weights.unsqueeze(1) @ values.flatten(2)).view_as(values[:, 0]), weights
 
@@ -130,7 +135,7 @@ class StandardAttention(nn.Module):
         """ctx, ref, f_s, f_t."""
         stacked = torch.stack(tuple(states), dim=1)  # (B, L, D, H, W)
         context, weights = temporal_attention(stacked, encoded, encoded)
-        u = torch.linalg.vector_norm(stacked, dim=1)
+        u = _norm(stacked, dim=1)
         reference = self.attention(u, u, u)
         spatial, temporal = self.cross(context, reference)
         return Features(context, reference, spatial, temporal, weights)
@@ -142,8 +147,8 @@ class StandardAttention(nn.Module):
 def self_correlation(maps: Float[Tensor, "b m n"]) -> Float[Tensor, "b m n"]:
     """G = ρ νᵀ of M maps of N places, a matrix of rank 1."""
     correlation = maps @ maps.softmax(1).mT / maps.shape[-1]  # P (B, M, M)
-    rho = torch.linalg.vector_norm(correlation, dim=1)
-    nu = torch.linalg.vector_norm(maps, dim=1)
+    rho = _norm(correlation, dim=1)
+    nu = _norm(maps, dim=1)
     return rho.unsqueeze(2) * nu.unsqueeze(1)
 
 
