@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.numpy import load_file, save_file
 
 from framecast.evaluation import inside
@@ -68,3 +69,21 @@ def test_a_panel_for_each_system_and_way_to_look(results):
 def test_systems_that_do_not_look_back_give_a_figure_that_says_so(results):
     cells = tuple(cell for cell in results.cells if cell.depth == 1)
     assert b"<image" not in base.svg("attention_over_time", dataclasses.replace(results, cells=cells), DATASET)
+
+
+@pytest.mark.slow
+def test_from_a_recipe_to_a_picture(framecast, study):
+    """SRVP as it is trained, with steps that are computed twice, on a few sequences."""
+    tree = yaml.safe_load((study / "params.yaml").read_text())
+    recipe = {"optimizer": "rmsprop", "weight_decay": 1.0e-4, "learning_rate": 1.0e-3, "betas": [0.9, 0.999]}
+    tree["models"]["srvp"] = {"kind": "srvp", "hidden_channels": 4, "kernel_size": 3, "training": recipe}
+    tree["models"]["srvp"]["checkpoint_steps"] = True
+    tree["losses"]["bce_srvp"] = {"bce": 1.0}
+    tree["studies"]["video_depth"] |= {"models": ["srvp"], "losses": ["bce_srvp"]}
+    (study / "params.yaml").write_text(yaml.safe_dump(tree))
+    cell = "moving_mnist/srvp/depth-1/bce_srvp/seed-1"
+    framecast("prepare", "moving_mnist")
+    framecast("train", cell)
+    framecast("evaluate", cell)
+    framecast("figure", "attention_over_time", "--run", cell, "-o", "attention.svg")
+    assert (study / "attention.svg").read_bytes().count(b"<image") == 3 + 2
