@@ -18,8 +18,8 @@ CAPTION = (
 )
 STORED = "inside/look-back/"
 WAYS = {"standard": "standard attention", "reinforced": "reinforced features"}
-WIDTH, LABELS, MAPS, GAP, MARGIN = 7.6, 1.7, 3.3, 0.95, 0.15  #: inches, from the left to the right
-HEAD, ROW, SPACE, FOOT = 0.62, 1.15, 0.24, 0.42  #: inches: above the frames, of a panel, between panels, below them
+WIDTH, LABELS, MAPS, GAP, MARGIN = 7.6, 2.05, 3.1, 0.85, 0.12  #: inches, from the left to the right
+HEAD, ROW, SPACE, FOOT = 0.56, 1.15, 0.24, 0.26  #: inches: above the frames, of a panel, between panels, below them
 
 
 def looks(cell: CellFiles) -> dict[str, np.ndarray]:
