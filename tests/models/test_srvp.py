@@ -1,16 +1,25 @@
 """Claims about SRVP and its ConvGRU that no other system makes: counts, ablations, what is remembered, dropout."""
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from framecast.errors import UserError
+from framecast.data.base import StoredSplit
+from framecast.errors import NotFinished, UserError
 from framecast.evaluation.causality import first_leak
+from framecast.losses.base import WeightedLoss
 from framecast.models.convgru import ConvGRU
 from framecast.models.layers.convgru import ConvGRUCell, ConvGRUForecaster
 from framecast.models.srvp import SRVP, self_correlation, temporal_attention
+from framecast.study.params import Training
+from framecast.training.checkpoint import Checkpoints
+from framecast.training.loop import Ledger, Trainer
+from framecast.training.seeding import be_deterministic
+from tests.training.test_loop import StopAt
 
 WITHOUT: dict[str, dict[str, Any]] = {
     "sa": {"standard_attention": False},
@@ -134,6 +143,34 @@ def test_what_does_not_fit_is_refused_in_one_line(switches: dict[str, Any], told
     with pytest.raises(UserError, match=told) as caught:
         small(**switches)
     assert "\n" not in str(caught.value)
+
+
+@SYSTEMS
+def test_a_run_that_is_stopped_after_every_step_ends_in_the_same_bits(
+    kind: type[ConvGRUForecaster], switches: dict[str, Any], tmp_path: Path
+) -> None:
+    """With its dropouts on, its running statistics moving, and steps that are computed twice."""
+    rows = torch.rand(6, 7, 2, 6, 5, generator=torch.Generator().manual_seed(0))
+    recipe = Training(epochs=2, batch_size=2, optimizer="rmsprop", learning_rate=1e-3, weight_decay=1e-4)
+
+    def run(folder: Path, at_most: int) -> tuple[dict[str, torch.Tensor], Ledger]:
+        be_deterministic(1)
+        for _ in range(7):
+            train, validation = StoredSplit(rows[:4], torch.device("cpu")), StoredSplit(rows[4:], torch.device("cpu"))
+            model = small(kind, checkpoint_steps=at_most == 1, **switches)
+            loss = WeightedLoss({"bce": 1.0})
+            made = Trainer(
+                "the/cell", model, loss, train, validation, recipe, context=4, seed=1, device=torch.device("cpu")
+            )
+            with contextlib.suppress(NotFinished):
+                made.fit(Checkpoints(folder, "key"), StopAt(at_most), lambda *_: None)
+                return model.state_dict(), made.ledger
+        raise AssertionError("it never ends")
+
+    (whole, told), (parts, told_again) = run(tmp_path / "whole", 10**9), run(tmp_path / "parts", 1)
+    assert told == told_again
+    assert told.step == 4
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 # --- the parts ------------------------------------------------------------------------------------
