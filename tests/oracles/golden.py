@@ -125,7 +125,8 @@ def agrees(
     output = run(frames)
     close(output, golden[f"{before}output{after}"], EXACT)
     objective = (output * golden[f"loss_weight{after}"]).sum()
-    named = gradients_agree(model, golden, place, objective, frames, before=before, after=after, digest=digest)
+    rows = golden[digest], golden.digest_rows(digest)
+    named = gradients_agree(model, golden, place, objective, frames, golden[f"{before}grad_input{after}"], rows)
     if not before and not after:
         for name, gradient in golden.under("grad").items():
             close(named[name], gradient, max(STORED * float(gradient.abs().max()), NOTHING), name)
@@ -137,20 +138,17 @@ def gradients_agree(
     place: Callable[[str], Place],
     objective: Tensor,
     frames: Tensor,
-    *,
-    before: str = "",
-    after: str = "",
-    digest: str = "",
+    of_frames: Tensor,
+    digest: tuple[Tensor, list[str]],
 ) -> dict[str, Tensor]:
-    """The gradient of the input and digests of the others; these others, whole, under the authors' names."""
-    digest = digest or f"{before}grad_digest"
+    """Gradients of the frames and, by their digests, of the parameters, which are returned under the authors' names."""
     parameters = dict(model.named_parameters())
     of_input, *of_parameters = torch.autograd.grad(objective, [frames, *parameters.values()])
-    close(of_input, golden[f"{before}grad_input{after}"], EXACT)
+    close(of_input, of_frames, EXACT)
     gradients = dict(zip(parameters, of_parameters, strict=True))
-    named = {name: _seen(place(name), gradients) for name in golden.digest_rows(digest)}
+    named = {name: _seen(place(name), gradients) for name in digest[1]}
     assert set(named) == {name for name in golden.weights if place(name)[0] in parameters}
-    for (name, gradient), row in zip(named.items(), golden[digest], strict=True):
+    for (name, gradient), row in zip(named.items(), digest[0], strict=True):
         flat = gradient.flatten()
         ours = torch.stack([flat.sum(), flat.norm(), flat[0], flat[-1]])
         close(ours, row, max(DIGEST * float(row[1]), NOTHING), name)

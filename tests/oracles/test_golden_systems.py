@@ -291,7 +291,8 @@ def test_srvp_in_training(path: Path, checkpoint_steps: bool) -> None:
     close(output, golden["train_output"], EXACT)
     loss = bce(output, golden["target"])
     close(loss.view(1), golden["train_loss"], EXACT)
-    gradients_agree(model, golden, srvp_weight, loss, frames, before="train_")
+    rows = golden["train_grad_digest"], golden.digest_rows("train_grad_digest")
+    gradients_agree(model, golden, srvp_weight, loss, frames, golden["train_grad_input"], rows)
     statistics_agree(model, golden, srvp_weight)
 
 
