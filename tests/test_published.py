@@ -205,3 +205,68 @@ def test_rows_of_simvp_are_of_our_networks_and_recipes(source):
             assert {name: arguments[name] for name in protocol} == protocol
             assert (arguments["context"], arguments["horizon"]) == (table.context, table.horizon)
             assert (table.model, table.loss, value.depth) in paper.studies["systems_moving_mnist"].systems
+
+
+def srvp():
+    """The published values of SRVP by table, title's system and metric."""
+    source = next(source for source in published.load_all() if source.id == "srvp")
+    return {(table.number, table.title.split(",")[0], table.metric): table for table in source.tables}
+
+
+def test_srvp_prints_a_hundred_numbers():
+    """Two of them twice: error and SSIM of the full system stand in the ablation too."""
+    tables = srvp()
+    values = [value for table in tables.values() for value in table.values]
+    printed = [len(value.curve) if value.dataset == "human36m" else 1 for value in values]
+    assert (len(tables), sum(printed)) == (74, 98)
+    assert {table.metric for table in tables.values()} == {"mse_pix255u8", "psnr_srvp", "ssim_srvp"}
+    assert all(value.printed == value.corrected for value in values)
+
+
+def test_the_scores_per_horizon_of_srvp_average_to_what_is_printed():
+    """Its PSNR follows from its error with a whole peak, the range of the forecasts, which pale with the horizon."""
+    rows = {
+        metric: srvp()["Moving MNIST, 10 → 10", "SRVP", metric].values[0]
+        for metric in ("mse_pix255u8", "psnr_srvp", "ssim_srvp")
+    }
+    for metric, places in (("mse_pix255u8", 5e-3), ("psnr_srvp", 5e-3), ("ssim_srvp", 5e-5)):
+        assert list(rows[metric].curve) == list(range(1, 11))
+        assert sum(rows[metric].curve.values()) / 10 == pytest.approx(rows[metric].printed, abs=places)
+    peaks = [
+        (error * 10 ** (psnr / 10)) ** 0.5
+        for error, psnr in zip(rows["mse_pix255u8"].curve.values(), rows["psnr_srvp"].curve.values(), strict=True)
+    ]
+    assert peaks == pytest.approx([255, 255, 254, 254, 254, 253, 253, 252, 252, 251], abs=0.16)  # ± 0.005 dB
+    for table in srvp().values():
+        for value in table.values:
+            if value.dataset == "human36m":
+                assert sum(value.curve.values()) / len(value.curve) == pytest.approx(value.printed, abs=1e-9)
+                assert len(value.curve) == table.horizon == 4
+
+
+def test_a_title_says_the_squared_error_of_srvp_as_others_print_it():
+    told = [(table, table.values[0].printed) for table in srvp().values() if table.metric == "mse_pix255u8"]
+    assert len(told) == 27
+    for table, error in told:
+        assert f"({error / 65025 * 64 * 64:.2f} summed over a frame)" in table.title
+
+
+def test_rows_of_srvp_are_of_our_networks_and_recipes():
+    paper = at_paper_scale()
+    ours = [table for table in srvp().values() if table.model in paper.models]
+    assert {table.model for table in ours} == {
+        "srvp",
+        "srvp_without_sa",
+        "srvp_without_rfa",
+        "srvp_without_crossatt",
+        "convgru",
+        "simvp",
+    }
+    for table in ours:
+        model, training = paper.models[table.model].arguments, as_tree(paper.recipe(table.model))
+        assert {name: model[name] for name in table.network} == table.network
+        assert {name: training[name] for name in table.recipe} == table.recipe
+        assert table.loss in paper.losses
+        for value in table.values:
+            for name, setting in table.data.get(value.dataset, {}).items():
+                assert paper.datasets[value.dataset].arguments[name] == setting

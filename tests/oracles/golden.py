@@ -124,20 +124,35 @@ def agrees(
     frames = golden["input"].requires_grad_()
     output = run(frames)
     close(output, golden[f"{before}output{after}"], EXACT)
-    parameters = dict(model.named_parameters())
     objective = (output * golden[f"loss_weight{after}"]).sum()
-    of_input, *of_parameters = torch.autograd.grad(objective, [frames, *parameters.values()])
-    close(of_input, golden[f"{before}grad_input{after}"], EXACT)
-    gradients = dict(zip(parameters, of_parameters, strict=True))
-    named = {name: _seen(place(name), gradients) for name in golden.digest_rows(digest)}
-    assert set(named) == {name for name in golden.weights if place(name)[0] in parameters}
-    for (name, gradient), row in zip(named.items(), golden[digest], strict=True):
-        flat = gradient.flatten()
-        ours = torch.stack([flat.sum(), flat.norm(), flat[0], flat[-1]])
-        close(ours, row, max(DIGEST * float(row[1]), NOTHING), name)
+    rows = golden[digest], golden.digest_rows(digest)
+    named = gradients_agree(model, golden, place, objective, frames, golden[f"{before}grad_input{after}"], rows)
     if not before and not after:
         for name, gradient in golden.under("grad").items():
             close(named[name], gradient, max(STORED * float(gradient.abs().max()), NOTHING), name)
+
+
+def gradients_agree(
+    model: nn.Module,
+    golden: Golden,
+    place: Callable[[str], Place],
+    objective: Tensor,
+    frames: Tensor,
+    of_frames: Tensor,
+    digest: tuple[Tensor, list[str]],
+) -> dict[str, Tensor]:
+    """Gradients of the frames and, by their digests, of the parameters, which are returned under the authors' names."""
+    parameters = dict(model.named_parameters())
+    of_input, *of_parameters = torch.autograd.grad(objective, [frames, *parameters.values()])
+    close(of_input, of_frames, EXACT)
+    gradients = dict(zip(parameters, of_parameters, strict=True))
+    named = {name: _seen(place(name), gradients) for name in digest[1]}
+    assert set(named) == {name for name in golden.weights if place(name)[0] in parameters}
+    for (name, gradient), row in zip(named.items(), digest[0], strict=True):
+        flat = gradient.flatten()
+        ours = torch.stack([flat.sum(), flat.norm(), flat[0], flat[-1]])
+        close(ours, row, max(DIGEST * float(row[1]), NOTHING), name)
+    return named
 
 
 def agrees_in_float32(model: nn.Module, golden: Golden, run: Run) -> None:

@@ -13,6 +13,7 @@ from framecast.models.next_frame import NextFrame
 from framecast.models.seq2seq_convlstm import Seq2SeqConvLSTM
 from framecast.models.seq2seq_lstm import Seq2SeqLSTM
 from framecast.models.simvp import DropPath, SimVP
+from framecast.models.srvp import SRVP, self_correlation, temporal_attention
 from tests.oracles.golden import (
     EXACT,
     STORED,
@@ -23,6 +24,7 @@ from tests.oracles.golden import (
     as_it_is,
     close,
     files,
+    gradients_agree,
     loaded,
     statistics_agree,
 )
@@ -215,3 +217,176 @@ def test_simvp_in_training(path: Path) -> None:
     training = {"before": "train_", "digest": "train_grad_digest"}
     agrees(model, golden, simvp_weight, lambda frames: model(frames, golden.config["T"]), **training)
     statistics_agree(model, golden, simvp_weight)
+
+
+# --- SRVP -----------------------------------------------------------------------------------------
+
+SRVP_NAMES = {
+    r"cell(\d+)\.": r"\1.",
+    "^forecast": "forecaster",
+    r"i2h": "input_gates",
+    r"h2h": "hidden_gates",
+    r"\.xg": ".input_candidate",
+    r"\.hg": ".hidden_candidate",
+    r"^step1\.sa\.": "standard.attention.",
+    r"^step2\.sa\.": "reinforced.attention.",
+    r"^step1\.(ta_to_sa|sa_to_ta)": r"standard.cross.\1",
+    r"^step2\.(ta_to_sa|sa_to_ta)": r"reinforced.cross.\1",
+    "ta_to_sa": "spatial",
+    "sa_to_ta": "temporal",
+    r"Wq": "query",
+    r"Wk": "key",
+    r"Wv": "value",
+    r"^enc_sc\.lpconv\.layers\.0": "recollection.features",
+    r"^enc_sc\.norm\.norm": "recollection.norm",
+    r"^step2\.dec_sc\.norm\.norm": "reinforced.correlation.norm",
+    r"^step2\.dec_sc\.conv2d": "reinforced.correlation.conv",
+    r"^step2\.c_conv": "reinforced.context",
+    r"^step2\.r_conv": "reinforced.reference",
+    r"^step2\.sf_conv": "reinforced.spatial",
+    r"^step2\.tf_conv": "reinforced.temporal",
+    r"^output_layer\.0": "read_out",
+}
+
+
+def srvp_weight(name: str) -> Place:
+    return renamed(name, SRVP_NAMES), as_it_is
+
+
+def srvp(golden: Golden) -> SRVP:
+    """Without its dropouts: they are off in every number of these files."""
+    c = golden.config
+    model = SRVP(
+        (c["C"], c["H"], c["W"]),
+        depth=c["L"],
+        context=c["T"],
+        hidden_channels=c["D"],
+        kernel_size=c["k"],
+        dropout=0.0,
+        correlation_dropout=0.0,
+    )
+    loaded(model, golden, srvp_weight)
+    return model
+
+
+@pytest.mark.parametrize("path", files("srvp_*"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("checkpoint_steps", [False, True])
+def test_srvp(path: Path, checkpoint_steps: bool) -> None:
+    golden = Golden(path)
+    c, model = golden.config, srvp(golden).eval()
+    model.checkpoint_steps = checkpoint_steps
+    agrees(model, golden, srvp_weight, lambda frames: model(frames, c["K"]))
+    agrees_in_float32(model, golden, lambda frames: model(frames, c["K"]))
+
+
+@pytest.mark.parametrize("path", files("srvp_*"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("checkpoint_steps", [False, True])
+def test_srvp_in_training(path: Path, checkpoint_steps: bool) -> None:
+    """φ normalises frame by frame; the gradients are those of the mean binary cross-entropy."""
+    golden = Golden(path)
+    c, model = golden.config, srvp(golden).train()
+    model.checkpoint_steps = checkpoint_steps
+    frames = golden["input"].requires_grad_()
+    output = model(frames, c["K"])
+    close(output, golden["train_output"], EXACT)
+    loss = bce(output, golden["target"])
+    close(loss.view(1), golden["train_loss"], EXACT)
+    rows = golden["train_grad_digest"], golden.digest_rows("train_grad_digest")
+    gradients_agree(model, golden, srvp_weight, loss, frames, golden["train_grad_input"], rows)
+    statistics_agree(model, golden, srvp_weight)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("path", files("srvp_*"), ids=lambda path: path.stem)
+def test_what_srvp_sees_at_its_first_forecast(path: Path) -> None:
+    golden = Golden(path)
+    c, model, inside = golden.config, srvp(golden).eval(), golden.under("inside")
+    frames, depth = golden["input"], c["L"]
+    assert model.standard is not None
+    assert model.reinforced is not None
+    assert model.recollection is not None
+
+    tops, states = model.encode(frames)
+    _, recollected = model.remember(frames, tops)
+    first = model.forecaster(frames[:, -1], states)
+    maps = torch.cat(first, dim=1)
+    plain, reinforced = model.standard(first, tops), model.reinforced(maps, recollected)
+    d = model.reinforced.correlation(maps)
+    u = torch.linalg.vector_norm(torch.stack(first, dim=1), dim=1)
+    looked = model.look_back(frames, c["K"])
+    seen = {
+        "encoder_output": tops,
+        "enc_corr": recollected,
+        "enc_g": model.recollection.correlation(frames),
+        **{f"state{layer}": state for layer, state in enumerate(first)},
+        "sa_ctx": plain.context,
+        "sa_ref": plain.reference,
+        "sa_f_s": plain.spatial,
+        "sa_f_t": plain.temporal,
+        "sa_weights_ta": plain.weights.unsqueeze(1),
+        "sa_weights_ca1": model.standard.attention.weights(u, u),
+        "sa_weights_ca2": model.standard.cross.spatial.weights(plain.context, plain.reference),
+        "sa_weights_ca3": model.standard.cross.temporal.weights(plain.reference, plain.context),
+        "rfa_d": d,
+        "rfa_a_hat": model.reinforced.correlation.normalised(maps),
+        "rfa_ctx": reinforced.context,
+        "rfa_ref": reinforced.reference,
+        "rfa_g_s": reinforced.spatial,
+        "rfa_g_t": reinforced.temporal,
+        "rfa_weights_ta": reinforced.weights.unsqueeze(1),
+        "rfa_weights_ca4": model.reinforced.attention.weights(d, d),
+        "rfa_weights_ca5": model.reinforced.cross.spatial.weights(reinforced.context, reinforced.reference),
+        "rfa_weights_ca6": model.reinforced.cross.temporal.weights(reinforced.reference, reinforced.context),
+    }
+    assert set(seen) == set(inside)
+    for name, value in inside.items():
+        close(seen[name], value, EXACT, name)
+    close(looked["standard"][:, :1], inside["sa_weights_ta"], EXACT)
+    close(looked["reinforced"][:, :1], inside["rfa_weights_ta"], EXACT)
+    assert [layer.hidden.shape for layer in model.inside(frames)] == [tops.shape] * depth
+    close(model.inside(frames)[-1].hidden, tops, EXACT)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("path", files("srvp_*"), ids=lambda path: path.stem)
+def test_the_blocks_of_srvp_alone(path: Path) -> None:
+    golden = Golden(path)
+    model = srvp(golden).eval()
+    assert model.standard is not None
+    assert model.reinforced is not None
+    assert model.recollection is not None
+
+    ta = golden.under("ta")
+    for queries, name in ((ta["q"][:, :1], "q1"), (ta["q"], f"q{golden.config['L']}")):
+        found, weights = temporal_attention(queries, ta["k"], ta["v"])
+        close(found.unsqueeze(1), ta[f"out_{name}"], EXACT, name)
+        close(weights.unsqueeze(1), ta[f"weights_{name}"], EXACT, name)
+
+    ca = golden.under("ca")
+    close(model.standard.attention(ca["q"], ca["k"], ca["v"]), ca["out"], EXACT)
+    close(model.standard.attention.weights(ca["q"], ca["k"]), ca["weights"], EXACT)
+
+    ssc, spatial = golden.under("ssc"), model.reinforced.correlation
+    close(self_correlation(ssc["a"].flatten(2)), ssc["g"].flatten(2), EXACT)
+    close(spatial.normalised(ssc["a"]), ssc["a_hat"], EXACT)
+    close(spatial(ssc["a"]), ssc["d"], EXACT)
+
+    tsc = golden.under("tsc")
+    close(model.recollection.correlation(golden["input"]), tsc["g"], EXACT)
+    close(model.recollection(golden["input"], tsc["e"]), tsc["e_hat"], EXACT)
+
+    gru, cell = golden.under("gru"), model.encoder[1]
+    close(cell(gru["x"], gru["h"]), gru["out"], EXACT)
+    cell.drop = _Times(gru["drop"])
+    close(cell(gru["x"], gru["h"]), gru["out_drop"], EXACT)
+
+
+class _Times(torch.nn.Module):
+    """A dropout that was drawn."""
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.mask = mask
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.mask

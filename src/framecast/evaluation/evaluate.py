@@ -22,7 +22,7 @@ from framecast.data.base import Split
 from framecast.errors import UserError
 from framecast.evaluation.bootstrap import GROUPS
 from framecast.evaluation.causality import first_leak
-from framecast.evaluation.inside import alignment, maps
+from framecast.evaluation.inside import alignment, look_back, maps
 from framecast.evaluation.score import Scores, applicable, score, write_scores_csv
 from framecast.models.base import Baseline, Forecaster
 from framecast.study import catalogue
@@ -62,6 +62,8 @@ def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
         kept = _first(first, settings.clips)
         clips |= {f"{mode}/forecast": kept["forecast"]} if clips else kept
     clips |= maps(model, test.batch(np.arange(min(settings.clips, len(test)))))
+    lengths = data.dataset.context, data.dataset.horizon
+    clips |= look_back(model, _batches(test, settings.batch_size), *lengths)
     inside = alignment(model, _untrained(grid, cell, data, device), _batches(test, settings.batch_size))
     leak = first_leak(model, test.batch(np.arange(1))[:, : data.dataset.context], data.dataset.horizon)
     _write(grid, cell, data, scores, clips, {"inside": inside, "first_leak": leak})

@@ -36,6 +36,7 @@ from torch import Tensor
 
 from framecast.evaluation.bootstrap import compare
 from framecast.models.base import Forecaster, Layer
+from framecast.models.layers.looking_back import LooksBack
 
 DIGIT = 0.1  #: a place that is brighter than this belongs to a digit
 AT_A_TIME = 8  #: sequences looked into together; the states of all steps are in memory
@@ -80,6 +81,22 @@ def maps(model: Forecaster, sequences: Float[Tensor, "n steps *frame"]) -> dict[
     for number, layer in enumerate(model.inside(frames), start=1):
         stored |= {f"inside/layer-{number}/{name}": part for name, part in _maps(layer, _on_digits(frames)).items()}
     return {name: part.cpu().contiguous() for name, part in stored.items()}
+
+
+@torch.no_grad()
+def look_back(model: Forecaster, batches: Iterable[Tensor], context: int, horizon: int) -> dict[str, Tensor]:
+    """How much each forecast weighs each frame that was read: ``inside/look-back/<name>``, (n, K, T) float32.
+
+    The batches (B, steps, *frame) hold whole sequences, of which the first ``context`` frames are read; <name> is what
+    attends. A model that does not look back gives {}.
+    """
+    if not isinstance(model, LooksBack):
+        return {}
+    parts = [model.look_back(sequences[:, :context], horizon) for sequences in batches]
+    return {
+        f"inside/look-back/{name}": torch.cat([part[name] for part in parts]).float().cpu().contiguous()
+        for name in parts[0]
+    }
 
 
 def _maps(layer: Layer, digits: Bool[Tensor, "b t h w"]) -> dict[str, Tensor]:

@@ -43,7 +43,7 @@ _Layer = dict[str, np.ndarray]  #: what evaluation.inside stored of a layer, for
 
 def layers_of(cell: CellFiles, sequence: int = SEQUENCE) -> list[_Layer]:
     """What is stored of the recurrent layers of a cell for one test sequence, the lowest first; empty without maps."""
-    names = [name.split("/") for name in cell.inside]
+    names = [name.split("/") for name in cell.inside if name.startswith("inside/layer-")]
     numbers = sorted({int(layer.removeprefix("layer-")) for _, layer, _ in names})
     layers = []
     for number in numbers:
