@@ -7,7 +7,7 @@ video, values in [0, 1]; ``*frame`` stands for either, so vector series and vide
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
@@ -19,6 +19,21 @@ class Layer(NamedTuple):
     gates: Float[Tensor, "b t 3 h w"]  #: i, f, o, each the mean over channels, 0 to 1
     spatial_attention: Float[Tensor, "b t h w"] | None = None  #: the mask behind the layer, 0 to 1
     channel_attention: Float[Tensor, "b t d"] | None = None
+
+
+class Penalty(NamedTuple):
+    """What a system adds to its loss: weight · value."""
+
+    weight: float
+    value: Float[Tensor, ""]
+
+
+class Lesson(NamedTuple):
+    """What one training step compares, L(forecast, target), and what it adds by name."""
+
+    forecast: Float[Tensor, "b n *frame"]
+    target: Float[Tensor, "b n *frame"]
+    penalties: dict[str, Penalty]
 
 
 class Forecaster(nn.Module, ABC):
@@ -49,6 +64,22 @@ class Forecaster(nn.Module, ABC):
         ``teacher`` holds the true future frames for systems that train on them; a system that is free-running in
         training ignores it. Without a teacher the forecast is a function of the context alone.
         """
+
+    def lesson(
+        self,
+        seen: Float[Tensor, "b n *frame"],
+        truth: Float[Tensor, "b n *frame"],
+        context: int,
+        given: Bool[Tensor, "b n_less_2"] | None = None,
+    ) -> Lesson:
+        """What the system is trained on, from whole sequences of N = T + K frames, the first T being ``context``.
+
+        ``seen`` is what it may read, ``truth`` what it is asked for; they differ where noise is added. ``given`` is
+        for a system that can be fed its own forecasts (``SAMPLED = True`` in its module): whether the frames 2 … N − 1
+        are read as they are; without it, those of the context are. The default: the forecast of the horizon.
+        """
+        frames, teacher = seen[:, :context], seen[:, context:]
+        return Lesson(self(frames, teacher.shape[1], teacher), truth[:, context:], {})
 
     def inside(self, frames: Float[Tensor, "b t *frame"]) -> list[Layer]:
         """What the recurrent layers hold while they read these frames, all of them true, the lowest layer first.
