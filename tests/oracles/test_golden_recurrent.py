@@ -10,6 +10,7 @@ from torch import Tensor
 from framecast.models.convlstm_s import ConvLSTMS
 from framecast.models.layers.unroll import Unrolled, to_patches
 from framecast.models.predrnn import PredRNN
+from framecast.models.predrnn_pp import PredRNNpp
 from tests.oracles.golden import (
     EXACT,
     Golden,
@@ -127,3 +128,27 @@ def test_predrnn(path: Path) -> None:
     norm = bool(golden.config.get("layer_norm", 0))
     model = PredRNN(frame_shape(golden), layer_norm=norm, decoupling=beta(golden), **sizes(golden))
     speaks_as_its_authors(model, golden, predrnn_weight)
+
+
+# --- PredRNN++ ------------------------------------------------------------------------------------
+
+PREDRNN_PP = {
+    r"^cell_list\.": "cells.",
+    r"^gradient_highway\.(\w)_concat\.0": r"highway.\1",
+    r"\.conv_c2m\.0": ".c_next",
+    r"\.conv_om\.0": ".m_next",
+    r"\.conv_(\w)\.0": r".\1",
+    r"\.conv_last": ".last",
+    r"^conv_last": "read_out",
+}
+
+
+def predrnn_pp_weight(name: str) -> Place:
+    """A convolution of each of theirs."""
+    return renamed(name, PREDRNN_PP), as_it_is
+
+
+@pytest.mark.parametrize("path", files("predrnn_pp_*"), ids=lambda path: path.stem)
+def test_predrnn_pp(path: Path) -> None:
+    golden = Golden(path)
+    speaks_as_its_authors(PredRNNpp(frame_shape(golden), **sizes(golden)), golden, predrnn_pp_weight)
