@@ -1,7 +1,9 @@
 """The recurrent benchmark systems against the numbers of their authors' own code, in the loop that they share."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from framecast.models.convlstm_s import ConvLSTMS
 from framecast.models.layers.unroll import Unrolled, to_patches
+from framecast.models.mim import MIM, BlockState
 from framecast.models.predrnn import PredRNN
 from framecast.models.predrnn_pp import PredRNNpp
 from tests.oracles.golden import (
@@ -26,6 +29,8 @@ from tests.oracles.golden import (
 from tests.oracles.test_golden_systems import renamed
 
 Mapping = Callable[[str], Place]
+Block = Callable[..., Iterable[Tensor]]
+ORDER = ("h", "c", "m", "delta_c", "delta_m", "s", "z")  #: of a block's outputs in the files
 
 
 def sizes(golden: Golden) -> dict[str, int]:
@@ -39,8 +44,10 @@ def frame_shape(golden: Golden) -> tuple[int, int, int]:
     return c["C"], c["H"], c["W"]
 
 
-def speaks_as_its_authors(model: Unrolled, golden: Golden, place: Mapping) -> None:  # type: ignore[type-arg]
-    """Forecasts, all one-step forecasts of a masked training step, its loss, and every gradient of both."""
+def speaks_as_its_authors(model: Unrolled[Any], golden: Golden, place: Mapping, **blocks: Block) -> None:
+    """Forecasts, all one-step forecasts of a masked training step, its loss, every gradient of both, and one step of
+    single building blocks.
+    """
     c = golden.config
     context, horizon = c["T"], c["K"]
     loaded(model.eval(), golden, place)
@@ -66,7 +73,7 @@ def speaks_as_its_authors(model: Unrolled, golden: Golden, place: Mapping) -> No
     agrees_in_float32(model.eval(), golden, run)
 
 
-def _learns_as_its_authors(model: Unrolled, golden: Golden, place: Mapping, kind: str, given: Tensor) -> None:  # type: ignore[type-arg]
+def _learns_as_its_authors(model: Unrolled[Any], golden: Golden, place: Mapping, kind: str, given: Tensor) -> None:
     frames = golden["input"].requires_grad_()
     forecast, target, penalties = model.lesson(frames, frames, golden.config["T"], given)
     close(forecast, golden[f"{kind}_output_all"], EXACT)
@@ -78,6 +85,21 @@ def _learns_as_its_authors(model: Unrolled, golden: Golden, place: Mapping, kind
     close(loss.view(1), golden[f"{kind}_loss"], EXACT)
     rows = golden[f"{kind}_grad_digest"], golden.digest_rows(f"{kind}_grad_digest")
     gradients_agree(model, golden, place, loss, frames, golden[f"{kind}_grad_input"], rows)
+
+
+def _steps_as_its_authors(golden: Golden, group: str, block: Block) -> None:
+    """One step of a building block, and the gradients of Σ_j j · out_j ⊙ loss_weight with respect to what it reads."""
+    stored = golden.under(group)
+    names = [name for name in ORDER if f"out_{name}" in stored]
+    inputs = {name.removeprefix("grad_"): stored[name.removeprefix("grad_")] for name in stored if "grad_" in name}
+    outputs = block(**{name: value.requires_grad_() for name, value in inputs.items()})
+    objective = torch.zeros(())
+    for j, (name, ours) in enumerate(zip(names, outputs, strict=False), start=1):
+        close(ours, stored[f"out_{name}"], EXACT, f"{group} {name}")
+        objective = objective + j * (ours * stored["loss_weight"]).sum()
+    gradients = torch.autograd.grad(objective, list(inputs.values()))
+    for name, gradient in zip(inputs, gradients, strict=True):
+        close(gradient, stored[f"grad_{name}"], EXACT, f"{group} {name}")
 
 
 # --- ConvLSTM-S -----------------------------------------------------------------------------------
@@ -96,7 +118,8 @@ def convlstm_weight(name: str) -> Place:
 @pytest.mark.parametrize("path", files("convlstm_s_*"), ids=lambda path: path.stem)
 def test_convlstm_s(path: Path) -> None:
     golden = Golden(path)
-    speaks_as_its_authors(ConvLSTMS(frame_shape(golden), **sizes(golden)), golden, convlstm_weight)
+    model = ConvLSTMS(frame_shape(golden), **sizes(golden))
+    speaks_as_its_authors(model, golden, convlstm_weight, cell1=lambda x, h, c: model.cells[1](x, (h, c)))
 
 
 # --- PredRNN --------------------------------------------------------------------------------------
@@ -127,7 +150,7 @@ def test_predrnn(path: Path) -> None:
     golden = Golden(path)
     norm = bool(golden.config.get("layer_norm", 0))
     model = PredRNN(frame_shape(golden), layer_norm=norm, decoupling=beta(golden), **sizes(golden))
-    speaks_as_its_authors(model, golden, predrnn_weight)
+    speaks_as_its_authors(model, golden, predrnn_weight, cell1=model.cells[1])
 
 
 # --- PredRNN++ ------------------------------------------------------------------------------------
@@ -151,4 +174,53 @@ def predrnn_pp_weight(name: str) -> Place:
 @pytest.mark.parametrize("path", files("predrnn_pp_*"), ids=lambda path: path.stem)
 def test_predrnn_pp(path: Path) -> None:
     golden = Golden(path)
-    speaks_as_its_authors(PredRNNpp(frame_shape(golden), **sizes(golden)), golden, predrnn_pp_weight)
+    model = PredRNNpp(frame_shape(golden), **sizes(golden))
+
+    def highway(x: Tensor, z: Tensor) -> list[Tensor]:
+        assert model.highway is not None
+        return [model.highway(x, z)]
+
+    speaks_as_its_authors(model, golden, predrnn_pp_weight, cell1=model.cells[1], ghu=highway)
+
+
+# --- MIM ------------------------------------------------------------------------------------------
+
+MIM_NAMES = {
+    r"^stlstm_layer\.0\.conv_(\w)\.0": r"first.\1.0",
+    r"^stlstm_layer\.0\.conv_last": "first.last",
+    r"conv_x_cc\.0": "x",
+    r"conv_t_cc\.0": "h",
+    r"conv_s_cc\.0": "m",
+    r"^(stlstm_layer\.\d+)\.(conv_\w_concat|ct_weight|oc_weight)": r"\1.mim_s.\2",
+    r"conv_x_concat\.0": "x",
+    r"conv_h_concat\.0": "y",
+    r"(ct|oc)_weight": "peephole",
+    r"\.conv_last": ".last",
+    r"^conv_last": "read_out",
+    "stlstm_layer_diff": "mim_n",
+}
+
+
+def mim_weight(name: str) -> Place:
+    """Layer l of theirs, counted from 0, is block l − 1; the peepholes of i and f lie in one array, o's in another."""
+    to = re.sub(r"^stlstm_layer\.(\d+)", lambda found: f"blocks.{int(found[1]) - 1}", renamed(name, MIM_NAMES))
+    if name.endswith("ct_weight"):
+        return to, lambda maps: maps[:2].flatten(0, 1)
+    return to, (lambda maps: maps[2]) if name.endswith("oc_weight") else as_it_is
+
+
+@pytest.mark.parametrize("path", files("mim_*"), ids=lambda path: path.stem)
+def test_mim(path: Path) -> None:
+    """With the past of its cells in the gradients, which the published code cuts off."""
+    golden = Golden(path)
+    model = MIM(frame_shape(golden), **sizes(golden))
+
+    def block(x: Tensor, diff: Tensor, h: Tensor, c: Tensor, m: Tensor, s: Tensor) -> list[Tensor]:
+        after, m = model.blocks[0](x, diff, BlockState(h, c, s), m)
+        return [after.h, after.c, m, after.s]
+
+    def mim_n(x: Tensor, h: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        out: tuple[Tensor, Tensor] = model.mim_n[0](x, h, s)
+        return out
+
+    speaks_as_its_authors(model, golden, mim_weight, cell1=block, mimn=mim_n)
