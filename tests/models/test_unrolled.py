@@ -3,6 +3,8 @@
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from framecast.errors import UserError
 from framecast.evaluation.causality import first_leak
@@ -62,6 +64,17 @@ def test_published_parameter_counts(name: str, published: tuple[int, ...]) -> No
         ):
             model = catalogue.load("models", name)(shape, depth=4, patch_size=patch_size)
             assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "published"), [("convlstm_s", 56.8), ("predrnn", 116.0), ("predrnn_pp", 171.7), ("mim", 179.2)]
+)
+def test_published_multiplications(name: str, published: float) -> None:
+    """10^9 of them, of one sequence of Moving MNIST, as the benchmark counts: in convolutions alone."""
+    with FakeTensorMode(), FlopCounterMode(display=False) as counter:
+        model = catalogue.load("models", name)((1, 64, 64), depth=4)
+        model(torch.empty(1, 10, 1, 64, 64), 10)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(published, abs=0.06)
 
 
 @EVERY

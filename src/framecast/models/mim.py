@@ -30,8 +30,8 @@ Departures from OpenSTL: the cell s of each block starts at 0 for every sequence
 where the code keeps it from batch to batch and cuts its gradient off at every step (the original's graph does as is
 done here); a 1×1 convolution in each MIM-N, which nothing reads, is left out (37 945 344 parameters instead of
 38 043 648). Departures of OpenSTL, followed here, from the original: 128 maps in every layer instead of 64, no layer
-normalisation, no biases, and maps w that start at 0. Without biases a MIM-N that has read only Δ = 0 holds and gives 0,
-so that nothing has to be left out at the first step, as it is in both codes.
+normalisation, no biases, and maps w that start at 0. At the first step, where Δ = 0, MIM-N is not asked, as in both
+codes: without biases it would hold and give 0.
 """
 
 from functools import partial
@@ -146,7 +146,8 @@ class MIM(Unrolled[MIMState]):
         for mim_n, block, (out, s), before in zip(
             self.mim_n, self.blocks, state.differences, state.blocks, strict=True
         ):
-            d, s = mim_n(d, out, s)
+            if state.has_read:
+                d, s = mim_n(d, out, s)
             differences.append((d, s))
             after, m = block(h, d, before, m)
             blocks.append(after)
