@@ -42,8 +42,8 @@ class Forecaster(nn.Module, ABC):
     A subclass takes ``frame_shape`` — (C,) or (C, H, W) — first, then ``depth`` and its hyper-parameters as
     keyword-only arguments whose defaults are the paper's values and whose annotations are the bounds that
     ``params.yaml`` is checked against. One whose weights depend on T takes ``context`` as well, which the dataset
-    gives. Its module says ``FRAMES = "series"``, ``"video"`` or ``"any"``, and ``UNIT_RANGE = False`` where forecasts
-    may leave [0, 1].
+    gives. Its module says ``FRAMES = "series"``, ``"video"`` or ``"any"``, ``UNIT_RANGE = False`` where forecasts may
+    leave [0, 1], and ``SAMPLED = True`` where training may feed it its own forecasts.
     """
 
     READS_TEACHER: ClassVar[bool] = False  #: whether ``forward`` makes use of a teacher
@@ -75,8 +75,8 @@ class Forecaster(nn.Module, ABC):
         """What the system is trained on, from whole sequences of N = T + K frames, the first T being ``context``.
 
         ``seen`` is what it may read, ``truth`` what it is asked for; they differ where noise is added. ``given`` is
-        for a system that can be fed its own forecasts (``SAMPLED = True`` in its module): whether the frames 2 … N − 1
-        are read as they are; without it, those of the context are. The default: the forecast of the horizon.
+        for a system that can be fed its own forecasts: whether the frames 2 … N − 1 are read as they are; without it,
+        those of the context are. The default: the forecast of the horizon.
         """
         frames, teacher = seen[:, :context], seen[:, context:]
         return Lesson(self(frames, teacher.shape[1], teacher), truth[:, context:], {})
