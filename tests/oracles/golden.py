@@ -71,6 +71,11 @@ class Golden:
         return {name.removeprefix(f"{group}/"): self[name] for name in self.arrays if name.startswith(f"{group}/")}
 
     @property
+    def context(self) -> Tensor:
+        """The frames that a forecast is made from; in some files the true future follows them."""
+        return self["input"][:, : self.config["T"]]
+
+    @property
     def weights(self) -> dict[str, Tensor]:
         """Parameters and running statistics, without those that never matter."""
         stored = self.under("param") | self.under("buffer")
@@ -121,7 +126,7 @@ def agrees(
     digest: str = "grad_digest",
 ) -> None:
     """Output, gradient of the input and digests of the gradients, named ``<before>output<after>`` and so on."""
-    frames = golden["input"].requires_grad_()
+    frames = golden.context.requires_grad_()
     output = run(frames)
     close(output, golden[f"{before}output{after}"], EXACT)
     objective = (output * golden[f"loss_weight{after}"]).sum()
@@ -141,13 +146,18 @@ def gradients_agree(
     of_frames: Tensor,
     digest: tuple[Tensor, list[str]],
 ) -> dict[str, Tensor]:
-    """Gradients of the frames and, by their digests, of the parameters, which are returned under the authors' names."""
+    """Gradients of the frames and, by their digests, of the parameters, which are returned under the authors' names.
+
+    A parameter without a row has no gradient, as where one serves the training alone.
+    """
     parameters = dict(model.named_parameters())
-    of_input, *of_parameters = torch.autograd.grad(objective, [frames, *parameters.values()])
+    inputs = [frames, *parameters.values()]
+    of_input, *of_parameters = torch.autograd.grad(objective, inputs, allow_unused=True)
+    assert of_input is not None
     close(of_input, of_frames, EXACT)
-    gradients = dict(zip(parameters, of_parameters, strict=True))
+    gradients = {name: found for name, found in zip(parameters, of_parameters, strict=True) if found is not None}
     named = {name: _seen(place(name), gradients) for name in digest[1]}
-    assert set(named) == {name for name in golden.weights if place(name)[0] in parameters}
+    assert set(named) == {name for name in golden.weights if place(name)[0] in gradients}
     for (name, gradient), row in zip(named.items(), digest[0], strict=True):
         flat = gradient.flatten()
         ours = torch.stack([flat.sum(), flat.norm(), flat[0], flat[-1]])
@@ -159,7 +169,7 @@ def agrees_in_float32(model: nn.Module, golden: Golden, run: Run) -> None:
     """The same network in single precision; it stays so."""
     model.float()
     with torch.no_grad():
-        close(run(golden["input"].float()).double(), golden["output"], FLOAT32)
+        close(run(golden.context.float()).double(), golden["output"], FLOAT32)
 
 
 def statistics_agree(model: nn.Module, golden: Golden, place: Callable[[str], Place]) -> None:

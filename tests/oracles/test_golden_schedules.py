@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from framecast.training import optimizers
+from framecast.training import optimizers, sampling
 from framecast.training.checkpoint import Checkpoints
 from tests.oracles.golden import files
 from tests.training.test_loop import PLATEAU, Scripted, StopAt, trainer
@@ -70,3 +70,22 @@ def test_early_stopping_as_keras_counts(path: Path, tmp_path: Path) -> None:
         assert len(validations) == table["stops_after_epoch"]
         used = [row["learning_rate"] for row in validations]
         assert used == pytest.approx([5e-4, *table["lr_after_epoch"]][: len(used)], rel=1e-6)
+
+
+@SCHEDULES
+def test_scheduled_sampling(path: Path) -> None:
+    """Ours counts steps from 0, as one of the two codes does; the other counts the same ones from 1."""
+    for table in tables(path, "scheduled_sampling").values():
+        stored = table["iteration" if "iteration" in table else "global_step"]
+        steps = [step - ("iteration" in table) for step in stored]
+        found = [sampling.scheduled(step, float(table.get("stop", 50_000))) for step in steps]
+        assert found == pytest.approx(table["eta"], rel=0, abs=1e-12)
+
+
+@SCHEDULES
+def test_reverse_scheduled_sampling(path: Path) -> None:
+    for table in tables(path, "reverse_scheduled_sampling").values():
+        times = {name: float(table[theirs]) for name, theirs in (("start", "a"), ("end", "b"), ("decay", "alpha"))}
+        context, after = zip(*(sampling.reverse(step, **times) for step in table["iteration"]), strict=True)
+        assert list(context) == pytest.approx(table["context_probability"], rel=0, abs=1e-12)
+        assert list(after) == pytest.approx(table["forecast_probability"], rel=0, abs=1e-12)

@@ -244,7 +244,7 @@ LINES = {
     ),
     "a baseline to train": (
         GOOD.replace("{kind: seq2seq_lstm,", "{kind: zeros,"),
-        'models.seq2seq_lstm.kind: found "zeros"; allowed: convgru, next_frame, seq2seq_convlstm',
+        'models.seq2seq_lstm.kind: found "zeros"; allowed: ' + ", ".join(catalogue.trained()),
     ),
     "a trained baseline": (
         GOOD.replace("baselines: [copy_last,", "baselines: [seq2seq_lstm,"),

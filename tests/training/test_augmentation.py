@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from framecast.data.base import StoredSplit
 from framecast.errors import UserError
 from framecast.losses.base import WeightedLoss
+from framecast.models.base import Forecaster
 from framecast.study.params import Training
 from framecast.training.augmentation import augmented, refuse_to_turn
 from framecast.training.checkpoint import Checkpoints
@@ -113,12 +114,13 @@ def test_the_model_reads_the_noise_and_the_loss_does_not_and_validation_knows_no
     read: dict[bool, list[Tensor]] = {True: [], False: []}
     asked: dict[bool, list[Tensor]] = {True: [], False: []}
 
-    class Model(nn.Module):
+    class Model(Forecaster):
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__((1, 4, 4))
             self.scale = nn.Parameter(torch.ones(()))
 
-        def forward(self, context: Tensor, horizon: int, teacher: Tensor) -> Tensor:
+        def forward(self, context: Tensor, horizon: int, teacher: Tensor | None = None) -> Tensor:
+            assert teacher is not None
             assert teacher.shape[1] == horizon
             read[self.training].append(torch.cat([context, teacher], 1))
             return teacher * self.scale

@@ -76,8 +76,7 @@ def _count(grid: "Grid", cell: "Cell") -> Demand:
         model = assemble.model(grid, cell, dataset.frame_shape)
         built = launches.count
         sequences = torch.empty(recipe.batch_size, dataset.context + dataset.horizon, *dataset.frame_shape)
-        context, target = sequences[:, : dataset.context], sequences[:, dataset.context :]
-        forecast = model(context, dataset.horizon, target)
+        forecast = model.lesson(sequences, sequences, dataset.context).forecast
     parameters = sum(parameter.numel() for parameter in model.parameters())
     saved = sum(kept.values()) + 3 * forecast.nbytes  # the loss keeps forecast, target and their difference
     return Demand(

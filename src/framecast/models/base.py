@@ -7,7 +7,7 @@ video, values in [0, 1]; ``*frame`` stands for either, so vector series and vide
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 
@@ -21,14 +21,29 @@ class Layer(NamedTuple):
     channel_attention: Float[Tensor, "b t d"] | None = None
 
 
+class Penalty(NamedTuple):
+    """What a system adds to its loss: weight · value."""
+
+    weight: float
+    value: Float[Tensor, ""]
+
+
+class Lesson(NamedTuple):
+    """What one training step compares, L(forecast, target), and what it adds by name."""
+
+    forecast: Float[Tensor, "b n *frame"]
+    target: Float[Tensor, "b n *frame"]
+    penalties: dict[str, Penalty]
+
+
 class Forecaster(nn.Module, ABC):
     """Maps the observed frames to the next ``horizon`` frames.
 
     A subclass takes ``frame_shape`` — (C,) or (C, H, W) — first, then ``depth`` and its hyper-parameters as
     keyword-only arguments whose defaults are the paper's values and whose annotations are the bounds that
     ``params.yaml`` is checked against. One whose weights depend on T takes ``context`` as well, which the dataset
-    gives. Its module says ``FRAMES = "series"``, ``"video"`` or ``"any"``, and ``UNIT_RANGE = False`` where forecasts
-    may leave [0, 1].
+    gives. Its module says ``FRAMES = "series"``, ``"video"`` or ``"any"``, ``UNIT_RANGE = False`` where forecasts may
+    leave [0, 1], and ``SAMPLED = True`` where training may feed it its own forecasts.
     """
 
     READS_TEACHER: ClassVar[bool] = False  #: whether ``forward`` makes use of a teacher
@@ -49,6 +64,22 @@ class Forecaster(nn.Module, ABC):
         ``teacher`` holds the true future frames for systems that train on them; a system that is free-running in
         training ignores it. Without a teacher the forecast is a function of the context alone.
         """
+
+    def lesson(
+        self,
+        seen: Float[Tensor, "b n *frame"],
+        truth: Float[Tensor, "b n *frame"],
+        context: int,
+        given: Bool[Tensor, "b n_less_2"] | None = None,
+    ) -> Lesson:
+        """What the system is trained on, from whole sequences of N = T + K frames, the first T being ``context``.
+
+        ``seen`` is what it may read, ``truth`` what it is asked for; they differ where noise is added. ``given`` is
+        for a system that can be fed its own forecasts: whether the frames 2 … N − 1 are read as they are; without it,
+        those of the context are. The default: the forecast of the horizon.
+        """
+        frames, teacher = seen[:, :context], seen[:, context:]
+        return Lesson(self(frames, teacher.shape[1], teacher), truth[:, context:], {})
 
     def inside(self, frames: Float[Tensor, "b t *frame"]) -> list[Layer]:
         """What the recurrent layers hold while they read these frames, all of them true, the lowest layer first.

@@ -178,8 +178,28 @@ def _entry(section: str, name: str, entry: E, kinds: Iterable[str]) -> E:
 def _trained(base: Training, name: str, entry: ModelEntry) -> ModelEntry:
     """Check a model's changes to the training section, each under its own path."""
     whole = validated(Training, {**as_tree(base), **entry.training}, ("models", name, "training"))
+    _can_be_sampled(name, entry, whole)
     changes = {key: getattr(whole, key) for key in entry.training}
     return entry.model_copy(update={"training": changes})
+
+
+def _can_be_sampled(name: str, entry: ModelEntry, recipe: Training) -> None:
+    """Only a system that can read its own forecasts in training samples, at times that follow each other."""
+    path = ("models", name, "training")
+    if recipe.sampling == "none":
+        return
+    if not catalogue.constant(f"models.{entry.kind}", "SAMPLED", False):
+        told = f"found {shown(recipe.sampling)}, and {entry.kind} is never fed its own forecasts in training"
+        raise Wrong((*path, "sampling"), f"{told}; allowed: none")
+    if recipe.sampling_unit == "run" and recipe.sampling_end > 1:
+        raise Wrong(
+            (*path, "sampling_end"),
+            f"found {recipe.sampling_end:g}, as a share of the run; allowed: above 0 and up to 1, or "
+            "`sampling_unit: iterations`",
+        )
+    if recipe.sampling == "reverse" and recipe.sampling_start >= recipe.sampling_end:
+        told = f"found {recipe.sampling_start:g}; allowed: below sampling_end, {recipe.sampling_end:g}"
+        raise Wrong((*path, "sampling_start"), told)
 
 
 def _refuse_a_leak(name: str, entry: ModelEntry) -> None:

@@ -110,7 +110,8 @@ class Training(Section):
     """How a cell is trained. A model's own ``training`` overrides any of these.
 
     The four fields after ``schedule`` are read by the schedule ``plateau`` alone; no other has a use for them. The
-    schedule ``one_cycle`` has a β₁ of its own.
+    schedule ``one_cycle`` has a β₁ of its own. ``sampling_start`` and ``sampling_decay`` are read by the sampling
+    ``reverse`` alone; training/sampling.py says what the sampling does.
     """
 
     epochs: PositiveInt
@@ -124,6 +125,11 @@ class Training(Section):
     plateau_patience: PositiveInt = 3
     plateau_min_delta: NonNegativeFloat = 1e-4
     learning_rate_floor: NonNegativeFloat = 1e-6
+    sampling: Literal["none", "scheduled", "reverse"] = "none"
+    sampling_unit: Literal["iterations", "run"] = "iterations"
+    sampling_start: NonNegativeFloat = 25_000.0
+    sampling_end: PositiveFloat = 50_000.0
+    sampling_decay: PositiveFloat = 5_000.0
     clip_norm: PositiveFloat | None = None
     clip_norm_each: PositiveFloat | None = None
     flips: bool = False

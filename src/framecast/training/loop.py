@@ -1,6 +1,9 @@
 """The training loop.
 
-    θ ← θ − Adam(∇_θ Σ_i w_i L_i(model_θ(x_1..x_T), x_{T+1}..x_{T+K}))
+    θ ← θ − Adam(∇_θ (Σ_i w_i L_i(forecast_θ, target) + Σ_j v_j P_j,θ))
+
+What is forecast in training, against which frames, and what is added to the loss, the system says (its ``lesson``): the
+frames x_{T+1}..x_{T+K} from x_1..x_T and nothing, where it says nothing else.
 
 A run stopped at any step and started again is bit-identical to one never stopped: its state is the parameters, the
 optimiser's moments and a little bookkeeping, all in the checkpoint; everything else (data order, random numbers,
@@ -20,7 +23,8 @@ from torch import Tensor, nn
 from framecast.data.base import Split
 from framecast.errors import NotFinished, UserError
 from framecast.losses.base import WeightedLoss
-from framecast.training import augmentation, optimizers
+from framecast.models.base import Forecaster, Lesson
+from framecast.training import augmentation, optimizers, sampling
 from framecast.training.checkpoint import Checkpoint, Checkpoints
 from framecast.training.seeding import epoch_order, seed_step
 
@@ -59,7 +63,7 @@ class Trainer:
     def __init__(
         self,
         cell: str,
-        model: nn.Module,
+        model: Forecaster,
         loss: WeightedLoss,
         train: Split,
         validation: Split,
@@ -76,7 +80,8 @@ class Trainer:
             _channels_last(self.model)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = optimizers.Optimizer(recipe.optimizer, self.parameters, recipe.betas, recipe.weight_decay)
-        self.forward = self._compiled()
+        self.forward: Callable[..., Tensor] = self._compiled(self.model)
+        self.lesson: Callable[..., Lesson] = self._compiled(self.model.lesson)
         self.ledger = Ledger()
         self.best: dict[str, Tensor] = {}
         self.steps_per_epoch = -(-len(train) // recipe.batch_size)
@@ -131,8 +136,12 @@ class Trainer:
         truth, seen = augmentation.augmented(
             sequences, flips=self.recipe.flips, rotations=self.recipe.rotations, noise=self.recipe.noise
         )
-        forecast, target = self._forecast(seen), truth[:, self.context :]
+        given = sampling.given(self.recipe, self.seed, step, self.steps, truth, self.context)
+        with self._autocast():
+            forecast, target, penalties = self.lesson(seen, truth, self.context, given)
         total, terms = self.loss(forecast, target)
+        for name, penalty in penalties.items():
+            total, terms = total + penalty.weight * penalty.value, terms | {name: penalty.value}
         self.model.zero_grad(set_to_none=True)
         total.backward()
         norms = optimizers.gradient_norms(self.parameters)
@@ -256,10 +265,10 @@ class Trainer:
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
-    def _compiled(self) -> Callable[..., Tensor]:
+    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if self.recipe.compile == "off":
-            return self.model
-        return torch.compile(self.model, mode=self.recipe.compile)  # type: ignore[no-any-return]
+            return function
+        return torch.compile(function, mode=self.recipe.compile)
 
 
 def _channels_last(model: nn.Module) -> None:

@@ -9,7 +9,7 @@ import os
 import numpy as np
 import torch
 
-ORDER, STEP, WEIGHTS = 0, 1, 2  #: streams: no two uses of a seed share their numbers
+ORDER, STEP, WEIGHTS, SAMPLING = 0, 1, 2, 3  #: streams: no two uses of a seed share their numbers
 
 
 def be_deterministic(threads: int) -> None:
@@ -26,6 +26,11 @@ def be_deterministic(threads: int) -> None:
 def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
     """A permutation of 0 … size−1, (size,) int64."""
     return np.random.default_rng([seed, ORDER, epoch]).permutation(size)
+
+
+def numbers_of_step(seed: int, step: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Uniform numbers in [0, 1) that a training step has besides all that is drawn within it, float64."""
+    return np.random.default_rng([seed, SAMPLING, step]).random(shape)
 
 
 def seed_weights(seed: int) -> None:
