@@ -14,16 +14,11 @@ sequences    fixed windows, somebody in view                any clip, from any f
 The papers validate on nobody, or on the test: both rows of validation persons are taken out of their training.
 """
 
-import hashlib
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
@@ -32,10 +27,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from framecast.data.base import SPLITS, Dataset, Prepared, Split, SplitName, counter_uniforms
-from framecast.data.formats import kth_sequences
-from framecast.data.formats.kth_sequences import ACTIONS, PERSONS, SCENARIOS, Clip, Segment, read_segments
-from framecast.data.formats.sha256sums import read_sums, verify
-from framecast.data.formats.video import frame_count, grey_frames, resized
+from framecast.data.formats.kth_archives import REMEDY, Recordings, opened
+from framecast.data.formats.kth_sequences import ACTIONS, PERSONS, SCENARIOS, Clip, Segment
+from framecast.data.formats.video import resized
 from framecast.data.generated.human_figures import write_stand_in
 from framecast.errors import UserError
 from framecast.ranges import NonNegativeInt, PositiveInt
@@ -44,16 +38,6 @@ FRAMES = "video"
 SIDE = "frame_size"
 RAW_INDEX = "kth/SHA256SUMS"
 RAW_SOURCES = (({"source": "official"}, ("kth",)),)
-
-#: sha1 of the published archives.
-ARCHIVE_SHA1 = {
-    "walking": "a3e81537271a0ab4576591774baa38c2d97b7e3a",
-    "jogging": "21943bdbcef9dad106db0d74661e49eaeaa15a25",
-    "running": "da83bb313edfd4455fffdda6263696fa10d43c6f",
-    "boxing": "adb36ed9c29c846d44d2ba15f348bd115c951bbd",
-    "handwaving": "0792f7cd69f7f895a205c08ac212ddaa7177e370",
-    "handclapping": "d3b81261aa822ef63d0d1523f945bfaff27814d2",
-}
 
 #: Persons of each split, by variant.
 SPLIT_PERSONS: dict[str, dict[SplitName, tuple[int, ...]]] = {
@@ -68,14 +52,7 @@ DENSE_STRIDE = 3
 TEST_SEED, VALIDATION_SEED = 42, 43  #: of NumPy's legacy generator; the first is the published one
 DRAWN: dict[SplitName, int] = {"train": 100_000, "validation": 200, "test": 200}  #: sequences that ``coleman`` draws
 
-SHAPE = (120, 160)  #: of the published frames
-LARGEST_CLIP = 64 << 20  #: bytes; the published ones have 1 to 5 million
 BLOCK = 256  #: frames that are resized together
-SUFFIX = "_uncomp.avi"
-REMEDY = "run `framecast fetch kth`, or set FRAMECAST_MIRROR to a folder that holds the published files"
-OWN = (
-    "list unpacked or own files once: cd data/raw/kth && sha256sum 00sequences.txt $(find . -name '*.avi') > SHA256SUMS"
-)
 ORIGINS = {
     "official": "KTH human actions (Schuldt, Laptev and Caputo 2004)",
     "stand-in": "walking, running, waving figures drawn by framecast, stored and read like KTH",
@@ -129,107 +106,6 @@ def legacy_draws(
         clip = Clip(action, person, scenarios[generator.randint(len(scenarios))])
         if (room := frames.get(clip, 0) - length + 1) > 0:
             yield clip, 1 + int(generator.randint(room))
-
-
-# --- raw files ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Recordings:
-    """The clips of a folder: where each one is read, and which of its frames show somebody."""
-
-    segments: Mapping[Clip, tuple[Segment, ...]]
-    places: Mapping[Clip, tuple[str, Callable[[], Path | bytes]]]  #: a name for messages, and its file or content
-    published: bool  #: whether the archives have the published hashes
-    concealed: dict[str, list[int]] = field(default_factory=dict)  #: frames that the decoder had to guess, by clip
-
-    def length(self, clip: Clip) -> int:
-        """Frames of a clip, as its header counts them."""
-        name, read = self.places[clip]
-        return frame_count(read(), name)
-
-    def frames(self, clip: Clip) -> Iterator[UInt8[np.ndarray, "120 160"]]:
-        """The frames of a clip. Raises UserError when it does not decode to its end."""
-        name, read = self.places[clip]
-        concealed: list[int] | None = [] if self.published else None
-        try:
-            yield from grey_frames(read(), name, shape=SHAPE, concealed=concealed)
-        except UserError as error:
-            raise UserError(f"{error}; mend the file, or leave the clip out (leave_out: [{clip}])") from None
-        if concealed:
-            self.concealed[str(clip)] = concealed
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[Recordings]:
-    """The recordings of ``data/raw/kth``: what ``SHA256SUMS`` lists there, or else the six published archives.
-
-    Raises UserError when a file is missing, altered, cut off or no clip by its name, and when two are the same clip.
-    """
-    listed = folder / "00sequences.txt"
-    index = folder / Path(RAW_INDEX).name
-    with ExitStack() as stack:
-        if index.is_file():
-            sums = read_sums(index)
-            if listed.name not in sums:
-                raise UserError(f"{index}: expected a line for {listed.name}, found none; {OWN}")
-            for name, digest in sums.items():
-                verify(folder / name, digest, remedy=OWN)
-            places = _places((name, partial(Path, folder / name)) for name in sums)
-        else:
-            verify(listed, kth_sequences.SHA256, remedy=f"{REMEDY}; {OWN}")
-            archives = [stack.enter_context(_archive(folder / f"{action}.zip", action)) for action in ARCHIVE_SHA1]
-            places = _places(member for archive in archives for member in _members(archive))
-        yield Recordings(read_segments(listed), places, published=not index.is_file())
-
-
-def _places(
-    files: Iterable[tuple[str, Callable[[], Path | bytes]]],
-) -> dict[Clip, tuple[str, Callable[[], Path | bytes]]]:
-    """Every AVI file by its clip."""
-    places: dict[Clip, tuple[str, Callable[[], Path | bytes]]] = {}
-    for name, read in files:
-        last = PurePosixPath(name).name
-        if not last.lower().endswith(".avi"):
-            continue
-        clip = Clip.named(last.removesuffix(SUFFIX)) if last.endswith(SUFFIX) else None
-        if clip is None:
-            raise UserError(f"kth: {name}: expected a name like person01_walking_d1{SUFFIX}, found another")
-        if clip in places:
-            raise UserError(f"kth: {name}: expected each clip once, found {places[clip][0]} too")
-        places[clip] = name, read
-    return places
-
-
-@contextmanager
-def _archive(path: Path, action: str) -> Iterator[zipfile.ZipFile]:
-    """A published archive, checked by its sha1."""
-    if not path.is_file():
-        raise UserError(f"{path}: expected the archive with sha1 {ARCHIVE_SHA1[action]}, found none; {REMEDY}; {OWN}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha1").hexdigest()
-    if found != ARCHIVE_SHA1[action]:
-        raise UserError(
-            f"{path}: expected sha1 {ARCHIVE_SHA1[action]}, found {found} ({path.stat().st_size} bytes): "
-            f"the file was changed or cut off; delete it or move it away, then {REMEDY}"
-        )
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise UserError(f"{path}: expected a whole zip archive, found {error}; {REMEDY}") from None
-
-
-def _members(archive: zipfile.ZipFile) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    for member in archive.infolist():
-        if not member.is_dir():
-            yield member.filename, partial(_content, archive, member)
-
-
-def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    if member.file_size > LARGEST_CLIP:
-        raise UserError(f"{archive.filename}: {member.filename}: expected at most {LARGEST_CLIP} bytes, found more")
-    return archive.read(member)
 
 
 # --- splits ---------------------------------------------------------------------------------------

@@ -19,11 +19,12 @@ ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walkin
 PERSONS = range(1, 26)
 SCENARIOS = range(1, 5)
 
+NAME = "00sequences.txt"
 SHA256 = "4a1287ee0318ea6662c74fe66d4cfdadeb627996d1c34ac2fed38e628ab1eb4b"  #: of the published list
 SIZE = 38292
 
-NAME = re.compile(rf"person(\d\d)_({'|'.join(ACTIONS)})_d(\d)")
-LINE = re.compile(rf"({NAME.pattern})\s+(?:\*missing\*|frames\s+(\d+-\d+(?:,\s*\d+-\d+)*))")
+CLIP = re.compile(rf"person(\d\d)_({'|'.join(ACTIONS)})_d(\d)")
+LINE = re.compile(rf"({CLIP.pattern})\s+(?:\*missing\*|frames\s+(\d+-\d+(?:,\s*\d+-\d+)*))")
 LONGEST = 10**6  #: a frame number above this is a typing error
 EXPECTED = "'personNN_action_dM frames a-b, c-d, …' or 'personNN_action_dM *missing*'"
 
@@ -44,7 +45,7 @@ class Clip:
     @classmethod
     def named(cls, name: str) -> "Clip | None":
         """The clip of a name like ``person01_boxing_d1``; None where the name is none, or none of the 600."""
-        match = NAME.fullmatch(name)
+        match = CLIP.fullmatch(name)
         if match is None or int(match[1]) not in PERSONS or int(match[3]) not in SCENARIOS:
             return None
         return cls(match[2], int(match[1]), int(match[3]))

@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from framecast.artifacts import sha256_of, write_text
-from framecast.data.formats.kth_sequences import ACTIONS, Clip, Segment
+from framecast.data.formats.kth_sequences import ACTIONS, NAME, Clip, Segment
 from framecast.data.formats.sha256sums import write_sums
 from framecast.data.formats.video import write_lossless
 
@@ -44,8 +44,8 @@ def write_stand_in(folder: Path, clips: Iterable[Clip], seed: int) -> None:
         write_lossless(folder / name, figure.frames(), rate=RATE)
         sums[name] = sha256_of(folder / name)
         lines.append(f"{clip}\tframes\t" + ", ".join(f"{first}-{last}" for first, last in figure.segments))
-    write_text(folder / "00sequences.txt", "\r\n".join(lines) + "\r\n")
-    write_sums(folder / "SHA256SUMS", sums | {"00sequences.txt": sha256_of(folder / "00sequences.txt")})
+    write_text(folder / NAME, "\r\n".join(lines) + "\r\n")
+    write_sums(folder / "SHA256SUMS", sums | {NAME: sha256_of(folder / NAME)})
 
 
 class Figure:
@@ -122,7 +122,7 @@ class Figure:
             heading = 1 if (part % 2 == 0) == self.left_first else -1
             margin = 0.25 * self.tall
             centre = -margin + self.speed * step if heading > 0 else WIDTH + margin - self.speed * step
-            turn = self.phase + 2 * math.pi * step * PACE[self.action] * self.tempo
+            turn = self.phase + 2.4 * part + 2 * math.pi * step * PACE[self.action] * self.tempo
         limbs, lift = self._pose(turn, heading)
         foot = HEIGHT * 0.93 - scale * lift
 

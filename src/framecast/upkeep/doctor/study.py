@@ -44,16 +44,16 @@ def _raw_files(dataset: str, source: str, index: str | None) -> Iterator[Line]:
     from framecast.study.grid import RAW
 
     about, cure = f"dataset {dataset}", f"run `framecast fetch {source}`"
-    if index is not None and not (RAW / index).is_file():
+    if index is not None and not (RAW / index).is_file() and not fetch.SOURCES[source].files:
         wanted = [RAW / index]
-    elif index is not None:
+    elif index is not None and (RAW / index).is_file():
         wanted = [(RAW / index).with_name(name) for name in read_sums(RAW / index)]
     else:
         files = fetch.SOURCES[source].files
         paths = {RAW / source / file.name: file.size for file in files}
         wanted = list(paths)
         for path, size in paths.items():
-            if path.is_file() and path.stat().st_size != size:
+            if path.is_file() and size not in (None, path.stat().st_size):
                 found = f"{path}: expected {size} bytes, found {path.stat().st_size}"
                 yield Line("problem", about, found, f"delete it and {cure}")
     missing = [path for path in wanted if not path.is_file()]
