@@ -109,6 +109,9 @@ SOURCES = {
             ),
         ),
     ),
+    "stocks": Source("one-minute prices of Alpha Vantage, under its terms of service, with your own key"),
+    "stocks_daily": Source("daily prices of Alpha Vantage, under its terms of service, with your own key"),
+    "vgg16": Source("Simonyan and Zisserman (ICLR 2015), VGG16 as trained in Oxford; CC BY 4.0"),
     "kth": Source(
         "Schuldt, Laptev and Caputo (ICPR 2004), Recognition of human actions; for research, cite the paper",
         (
@@ -119,9 +122,6 @@ SOURCES = {
             ),
         ),
     ),
-    "stocks": Source("one-minute prices of Alpha Vantage, under its terms of service, with your own key"),
-    "stocks_daily": Source("daily prices of Alpha Vantage, under its terms of service, with your own key"),
-    "vgg16": Source("Simonyan and Zisserman (ICLR 2015), VGG16 as trained in Oxford; CC BY 4.0"),
 }
 
 TICKERS = ("GOOGL", "META", "MSFT", "NVDA", "TSLA")  # what the thesis loaded; META was FB then

@@ -35,6 +35,7 @@ SHA1 = {
 
 SHAPE = (120, 160)  #: of the published frames
 LARGEST_CLIP = 64 << 20  #: bytes; the published ones have 1 to 5 million
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)  # the last: encrypted
 SUFFIX = "_uncomp.avi"
 REMEDY = "run `framecast fetch kth`, or set FRAMECAST_MIRROR to a folder that holds the published files"
 OWN = "for unpacked files, in their folder: sha256sum 00sequences.txt $(find . -name '*.avi') > SHA256SUMS"
@@ -104,9 +105,7 @@ def opened(folder: Path) -> Iterator[Recordings]:
         yield Recordings(read_segments(listed), places, published=not index.is_file())
 
 
-def _places(
-    files: Iterable[Place],
-) -> dict[Clip, Place]:
+def _places(files: Iterable[Place]) -> dict[Clip, Place]:
     """Every AVI file by its clip."""
     places: dict[Clip, Place] = {}
     for name, read in files:
@@ -122,24 +121,26 @@ def _places(
     return places
 
 
-@contextmanager
-def _archive(path: Path, action: str) -> Iterator[zipfile.ZipFile]:
+def _archive(path: Path, action: str) -> zipfile.ZipFile:
     """A published archive, checked by its sha1."""
     verify_sha1(path, SHA1[action], remedy=f"{REMEDY}; {OWN}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise UserError(f"{path}: expected a whole zip archive, found {error}; {REMEDY}") from None
+        return zipfile.ZipFile(path)
+    except ZIP_ERRORS as error:
+        raise UserError(f"{path}: expected a whole zip archive, found: {error}; {REMEDY}") from None
 
 
-def _members(archive: zipfile.ZipFile) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _members(archive: zipfile.ZipFile) -> Iterator[Place]:
     for member in archive.infolist():
         if not member.is_dir():
-            yield member.filename, partial(_content, archive, member)
+            yield f"{archive.filename}/{member.filename}", partial(_content, archive, member)
 
 
 def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    where = f"{archive.filename}/{member.filename}"
     if member.file_size > LARGEST_CLIP:
-        raise UserError(f"{archive.filename}: {member.filename}: expected at most {LARGEST_CLIP} bytes, found more")
-    return archive.read(member)
+        raise UserError(f"{where}: expected at most {LARGEST_CLIP} bytes, found {member.file_size}")
+    try:
+        return archive.read(member)
+    except ZIP_ERRORS as error:
+        raise UserError(f"{where}: expected a whole member of a zip archive, found: {error}; {REMEDY}") from None

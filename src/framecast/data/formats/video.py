@@ -28,7 +28,7 @@ from framecast.errors import UserError
 Resize = Literal["area", "bilinear"]
 
 DECODER_ERRORS = (av.error.FFmpegError, ValueError)
-STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}  # a damaged packet is an error, not a guess
+STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}  # what a decoder finds damaged is an error, not a guess
 
 
 def grey_frames(
@@ -114,7 +114,7 @@ def _levels(bits: int, full: bool) -> UInt8[np.ndarray, " v"]:
 
 
 def write_lossless(path: Path, frames: Iterable[UInt8[np.ndarray, "h w"]], *, rate: int = 25) -> None:
-    """Grey frames as an AVI file: FFV1 with a checksum in every slice, luma in limited range, neutral chroma.
+    """Grey frames as an AVI file: FFV1, luma in limited range, neutral chroma.
 
     The stored luma is round(16 + 219·g/255), as in a camera's file, so the levels that come back lie within 1 of g.
     """
@@ -124,7 +124,7 @@ def write_lossless(path: Path, frames: Iterable[UInt8[np.ndarray, "h w"]], *, ra
         for frame in frames:
             height, width = frame.shape
             if stream is None:
-                stream = container.add_stream("ffv1", rate=rate, options={"level": "3", "slicecrc": "1"})
+                stream = container.add_stream("ffv1", rate=rate, options={"level": "3"})
                 stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
                 stream.codec_context.thread_count = 1
             rows = np.full((height * 3 // 2, width), 128, np.uint8)

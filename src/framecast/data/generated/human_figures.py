@@ -48,6 +48,23 @@ def write_stand_in(folder: Path, clips: Iterable[Clip], seed: int) -> None:
     write_sums(folder / "SHA256SUMS", sums | {NAME: sha256_of(folder / NAME)})
 
 
+class Brush:
+    """Rounded strokes, measured on a person 80 pixels tall: right of, and above, the point between the feet."""
+
+    def __init__(self, pen: ImageDraw.ImageDraw, scale: float, feet: Point) -> None:
+        self.pen, self.scale, self.feet = pen, scale, feet
+
+    def limb(self, joints: list[Point], shade: int, thick: float) -> None:
+        """A stroke through the joints; a disc where there is one."""
+        (x, y), scale = self.feet, self.scale
+        placed = [(FINE * (x + scale * right), FINE * (y - scale * up)) for right, up in joints]
+        width = max(1, round(FINE * scale * thick))
+        if len(placed) > 1:
+            self.pen.line(placed, fill=shade, width=width, joint="curve")
+        for x, y in (placed[0], placed[-1]):
+            self.pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=shade)
+
+
 class Figure:
     """One clip: a person with an action before a ground."""
 
@@ -101,7 +118,7 @@ class Figure:
         for number in range(1, self.segments[-1][1] + 1):
             image = self.ground.copy()
             if number in shown:
-                self._draw(ImageDraw.Draw(image), number, *shown[number])
+                self._draw(image, number, *shown[number])
             yield np.asarray(image.reduce(FINE))
 
     @staticmethod
@@ -113,7 +130,7 @@ class Figure:
         levels[horizon:] = floor
         return Image.fromarray(np.rint(levels + np.linspace(-slope, slope, FINE * WIDTH)).clip(0, 255).astype(np.uint8))
 
-    def _draw(self, pen: ImageDraw.ImageDraw, number: int, part: int, step: int) -> None:
+    def _draw(self, image: Image.Image, number: int, part: int, step: int) -> None:
         """Paint the person: limbs behind, trunk and head, limbs in front."""
         turn = self.phase + 2 * math.pi * number * self.tempo / 25
         scale = self.tall * (0.75 + 0.25 * math.sin(turn / 6) if self.zoom else 1) / 80
@@ -124,28 +141,15 @@ class Figure:
             centre = -margin + self.speed * step if heading > 0 else WIDTH + margin - self.speed * step
             turn = self.phase + 2.4 * part + 2 * math.pi * step * PACE[self.action] * self.tempo
         limbs, lift = self._pose(turn, heading)
-        foot = HEIGHT * 0.93 - scale * lift
-
-        def at(point: Point) -> Point:
-            return FINE * (centre + scale * point[0]), FINE * (foot - scale * point[1])
-
-        def line(points: list[Point], shade: int, thick: float) -> None:
-            placed, width = [at(point) for point in points], max(1, round(FINE * scale * thick))
-            pen.line(placed, fill=shade, width=width, joint="curve")
-            for x, y in (placed[0], placed[-1]):
-                pen.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=shade)
-
+        brush = Brush(ImageDraw.Draw(image), scale, (centre, HEIGHT * 0.93 - scale * lift))
         lean = LEAN.get(self.action, 0.0) * heading
-        for name in ("far leg", "far arm"):
-            line(limbs[name], self.trousers + 12 if "leg" in name else self.coat + 12, 7 if "leg" in name else 5)
-        line([(0, 40), (lean, 62)], self.coat, 13)
-        x, y = at((lean * 1.3, 74))
-        radius = FINE * scale * 6.5
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=self.skin)
-        for name in ("near leg", "near arm"):
-            line(limbs[name], self.trousers if "leg" in name else self.coat, 7 if "leg" in name else 5)
-            if "arm" in name:
-                line(limbs[name][-1:] * 2, self.skin, 6)
+        brush.limb(limbs["far leg"], self.trousers + 12, 7.0)
+        brush.limb(limbs["far arm"], self.coat + 12, 5.0)
+        brush.limb([(0.0, 40.0), (lean, 62.0)], self.coat, 13.0)
+        brush.limb([(1.3 * lean, 74.0)], self.skin, 13.0)
+        brush.limb(limbs["near leg"], self.trousers, 7.0)
+        brush.limb(limbs["near arm"], self.coat, 5.0)
+        brush.limb(limbs["near arm"][-1:], self.skin, 6.0)
 
     def _pose(self, turn: float, heading: int) -> tuple[dict[str, list[Point]], float]:
         """Joints of the four limbs in pixels of a person 80 tall, feet at height 0; and how high both feet are off."""
