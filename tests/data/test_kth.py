@@ -19,6 +19,7 @@ from framecast.data.formats.sha256sums import read_sums, write_sums
 from framecast.data.formats.video import frame_count, resized
 from framecast.data.generated.human_figures import PARTS, Figure, write_stand_in
 from framecast.data.kth import DENSE, KTH, legacy_draws, windows
+from framecast.data.shared.streams import StreamedPrepared
 from framecast.errors import UserError
 from framecast.study.params import Entry
 from tests.conftest import ROOT
@@ -58,7 +59,11 @@ def changed(small: Path, tmp_path: Path) -> Path:
 
 
 def arrays_of(dataset: KTH, raw: Path = Path("no raw files are read")) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(np.array(array)) for name, array in dataset.prepare(raw).arrays.items()}
+    return {name: torch.from_numpy(array) for name, array in everything(dataset.prepare(raw)).items()}
+
+
+def everything(prepared: StreamedPrepared) -> dict[str, np.ndarray]:
+    return {**prepared.arrays, **{name: stream.array() for name, stream in prepared.streams.items()}}
 
 
 def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -209,8 +214,8 @@ def test_the_stand_in_is_the_same_everywhere_and_read_like_the_published_files(s
     made, read = KTH(source="stand-in", **SMALL).prepare(Path("none")), KTH(**SMALL).prepare(small)
     assert (made.facts["source"], read.facts["source"]) == ("stand-in", "official")
     assert "drawn by framecast" in made.facts["origin"]
-    for name, array in made.arrays.items():
-        assert np.array_equal(array, read.arrays[name]), name
+    for name, array in everything(made).items():
+        assert np.array_equal(array, everything(read)[name]), name
     first, other = (next(Figure(Clip("boxing", 3, 1), seed).frames()) for seed in (0, 1))
     assert not np.array_equal(first, other)
 
@@ -340,7 +345,12 @@ def test_damaged_files_are_told_in_one_line(changed: Path) -> None:
 
 def test_a_split_without_a_sequence_is_told(small: Path) -> None:
     assert "found no 60 frames in a row in 1 clips" in refused(small, horizon=50, actions=["running"])
-    assert KTH(**SMALL | {"validation_persons": []}).prepare(small).arrays["validation_frames"].shape == (0, 1, 32, 32)
+    assert KTH(**SMALL | {"validation_persons": []}).prepare(small).streams["validation_frames"].array().shape == (
+        0,
+        1,
+        32,
+        32,
+    )
 
 
 def archived(raw: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -407,7 +417,7 @@ def test_three_published_clips_from_a_mirror(tmp_path: Path, monkeypatch: pytest
     prepared = dataset.prepare(tmp_path)
     assert prepared.facts["clips"] == {"train": 1, "validation": 0, "test": 2}
     assert prepared.facts["concealed_frames"] == {}
-    arrays = {name: torch.from_numpy(np.array(array)) for name, array in prepared.arrays.items()}
+    arrays = {name: torch.from_numpy(array) for name, array in everything(prepared).items()}
     assert len(arrays["train_starts"]) == 468 // 20, "its four ranges touch"
     segments = read_segments(SHARED / "kth" / NAME)
     wanted = [

@@ -14,23 +14,27 @@ sequences    fixed windows, somebody in view                any clip, from any f
 The papers validate on nobody, or on the test: both rows of validation persons are taken out of their training.
 """
 
+import math
+import mmap
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from framecast.data.base import SPLITS, Dataset, Prepared, Split, SplitName, counter_uniforms
+from framecast.data.base import SPLITS, Dataset, Split, SplitName, counter_uniforms
 from framecast.data.formats.kth_archives import REMEDY, Recordings, opened
 from framecast.data.formats.kth_sequences import ACTIONS, PERSONS, SCENARIOS, Clip, Segment
 from framecast.data.formats.video import resized
 from framecast.data.generated.human_figures import write_stand_in
+from framecast.data.shared.streams import Stream, StreamedPrepared
 from framecast.errors import UserError
 from framecast.ranges import NonNegativeInt, PositiveInt
 
@@ -184,7 +188,8 @@ class KTH(Dataset):
     of the set; ``leave_out`` names clips that shall not be read. No person is in two splits.
 
     Stored: ``{split}_frames`` (F, 1, S, S) uint8, ``{split}_starts`` (N,) and ``{split}_group`` (N,), the person of
-    each window; for ``coleman``'s training ``train_clips`` (C, 2) instead of the last two.
+    each window, with whom all of theirs are resampled; for ``coleman``'s training ``train_clips`` (C, 2) instead of the
+    last two.
     """
 
     def __init__(
@@ -263,7 +268,7 @@ class KTH(Dataset):
             if str(clip := Clip(action, person, scenario)) not in self.leave_out
         )
 
-    def prepare(self, raw: Path) -> Prepared:
+    def prepare(self, raw: Path) -> StreamedPrepared:
         """Decode the clips, keep the frames that sequences need.
 
         One clip is in memory at a time; the frames of a split gather in a temporary file (of a folder that ``TMPDIR``
@@ -271,12 +276,14 @@ class KTH(Dataset):
         its end, or a range lies beyond it; a split without a sequence.
         """
         arrays: dict[str, np.ndarray] = {}
+        streams: dict[str, Stream] = {}
         counts: dict[SplitName, int] = {}
         with self._recordings(raw) as recordings:
             for split in SPLITS:
                 clips = self._found(split, recordings)
                 counts[split] = len(clips)
-                arrays |= self._arrays(split, clips, recordings)
+                indices, streams[f"{split}_frames"] = self._arrays(split, clips, recordings)
+                arrays |= {f"{split}_{name}": array for name, array in indices.items()}
         facts = {
             "source": self.source,
             "origin": ORIGINS[self.source],
@@ -284,7 +291,7 @@ class KTH(Dataset):
             "clips": counts,
             "concealed_frames": recordings.concealed,
         }
-        return Prepared(arrays, facts)
+        return StreamedPrepared(arrays, facts, streams)
 
     @contextmanager
     def _recordings(self, raw: Path) -> Iterator[Recordings]:
@@ -313,15 +320,17 @@ class KTH(Dataset):
             )
         return [clip for clip in clips if clip in recordings.places]
 
-    def _arrays(self, split: SplitName, clips: list[Clip], recordings: Recordings) -> dict[str, np.ndarray]:
-        """Frames and windows of one split."""
+    def _arrays(
+        self, split: SplitName, clips: list[Clip], recordings: Recordings
+    ) -> tuple[dict[str, np.ndarray], Stream]:
+        """Where the sequences of one split begin, and its frames."""
         if self.variant == "coleman":
             lengths = {clip: recordings.length(clip) for clip in clips}
             long = {clip: frames for clip, frames in lengths.items() if frames >= self.length}
             if split == "train" and long:
                 stored, frames = self._stored({clip: [(1, end)] for clip, end in long.items()}, recordings)
                 rows = [(at, end) for ((_, end), at), *_ in stored.values()]
-                return {"train_frames": frames, "train_clips": np.array(rows, np.int64)}
+                return {"clips": np.array(rows, np.int64)}, frames
             draws = legacy_draws(
                 TEST_SEED if split == "test" else VALIDATION_SEED,
                 long,
@@ -344,11 +353,8 @@ class KTH(Dataset):
         for clip, first in chosen:
             keep.setdefault(clip, []).append((first, first + self.length - 1))
         stored, frames = self._stored({clip: runs(keep[clip]) for clip in sorted(keep)}, recordings)
-        return {
-            f"{split}_frames": frames,
-            f"{split}_starts": np.array([_place(stored[clip], first) for clip, first in chosen], np.int64),
-            f"{split}_group": np.array([clip.person for clip, _ in chosen], np.int16),
-        }
+        starts = np.array([_place(stored[clip], first) for clip, first in chosen], np.int64)
+        return {"starts": starts, "group": np.array([clip.person for clip, _ in chosen], np.int32)}, frames
 
     def _windows(self, clip: Clip, recordings: Recordings) -> list[Window]:
         """PredRNN's windows of a clip. Raises UserError when a range ends after the clip."""
@@ -362,10 +368,8 @@ class KTH(Dataset):
         stride = DENSE_STRIDE if clip.action in DENSE else self.length
         return [(clip, start) for start in windows(segments, self.length, stride)]
 
-    def _stored(
-        self, keep: Mapping[Clip, Sequence[Segment]], recordings: Recordings
-    ) -> tuple[Stored, UInt8[np.ndarray, "f 1 s s"]]:
-        """These frames of these clips in one array on disk, and where each range begins in it."""
+    def _stored(self, keep: Mapping[Clip, Sequence[Segment]], recordings: Recordings) -> tuple[Stored, Stream]:
+        """These frames of these clips on disk, and where each range begins there."""
         stored: dict[Clip, list[tuple[Segment, int]]] = {}
         count = 0
         with tempfile.TemporaryFile(prefix="framecast-kth-") as file:
@@ -373,15 +377,13 @@ class KTH(Dataset):
                 for segment in ranges:
                     stored.setdefault(clip, []).append((segment, count))
                     count += segment[1] - segment[0] + 1
-                self._write(_within(recordings.frames(clip), ranges), file)
+                frames = _within(recordings.frames(clip), ranges)
+                while block := list(islice(frames, BLOCK)):
+                    file.write(resized(np.stack(block), self.frame_size, self.resize).tobytes())
             file.flush()
-            shape = (count, *self.frame_shape)
-            frames = np.memmap(file, np.uint8, mode="c", shape=shape) if count else np.empty(shape, np.uint8)
-        return stored, frames
-
-    def _write(self, frames: Iterator[np.ndarray], file: IO[bytes]) -> None:
-        while block := list(islice(frames, BLOCK)):
-            file.write(resized(np.stack(block), self.frame_size, self.resize).tobytes())
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if count else b""
+        shape = (count, *self.frame_shape)
+        return stored, Stream(shape, partial(_blocks, content, shape))
 
     def split(self, name: SplitName, arrays: Mapping[str, Tensor], *, seed: int, device: torch.device) -> Split:
         """Open a split. ``seed`` draws the training windows of ``coleman``; everything else is fixed."""
@@ -397,6 +399,15 @@ def _within(frames: Iterator[np.ndarray], ranges: Sequence[Segment]) -> Iterator
     for number, frame in enumerate(frames, start=1):
         if any(first <= number <= last for first, last in ranges):
             yield frame
+
+
+def _blocks(content: mmap.mmap | bytes, shape: tuple[int, ...]) -> Iterator[UInt8[np.ndarray, "f 1 s s"]]:
+    """Frames of a file, which lives as long as it is mapped; what was read does not stay in memory."""
+    size = BLOCK * math.prod(shape[1:])
+    for start in range(0, len(content), size):
+        yield np.frombuffer(content[start : start + size], np.uint8).reshape(-1, *shape[1:])
+        if isinstance(content, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            content.madvise(mmap.MADV_DONTNEED)
 
 
 def _place(stored: Sequence[tuple[Segment, int]], frame: int) -> int:
