@@ -1,4 +1,4 @@
-"""KTH: decoding against the same decoder with FFmpeg's own conversion to grey, and the memory of prepare at two sizes."""
+"""KTH: decoding against the same decoder with FFmpeg's conversion to grey, and the memory of prepare at two sizes."""
 
 import tempfile
 from pathlib import Path
@@ -18,7 +18,8 @@ scale: sized
 seeds: [1]
 studies: {{one: {{datasets: [kth], models: [seq2seq_convlstm], depths: [1], losses: [mse]}}}}
 datasets:
-  kth: {{kind: kth, source: stand-in, frame_size: 128, scenarios: [1], train_persons: {persons}, validation_persons: [15], test_persons: [17]}}
+  kth: {{kind: kth, source: stand-in, frame_size: 128, scenarios: [1],
+    train_persons: {persons}, validation_persons: [15], test_persons: [17]}}
 models: {{seq2seq_convlstm: {{kind: seq2seq_convlstm}}}}
 baselines: [copy_last]
 figures: {{}}
