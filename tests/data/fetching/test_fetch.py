@@ -269,6 +269,8 @@ def test_ensure_copies_from_the_mirror_only(published, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "needed"),
     [
+        ({"kind": "kth", "source": "stand-in"}, ()),
+        ({"kind": "kth"}, ("kth",)),
         ({"kind": "moving_mnist", "source": "bundled"}, ()),
         ({"kind": "moving_mnist"}, ("mnist",)),
         ({"kind": "moving_mnist", "test_file": "mnist_test_seq"}, ("mnist", "moving_mnist")),
@@ -277,8 +279,6 @@ def test_ensure_copies_from_the_mirror_only(published, tmp_path: Path, monkeypat
         ({"kind": "stocks"}, ("stocks",)),
         ({"kind": "stocks", "interval": "daily"}, ("stocks_daily",)),
         ({"kind": "generated_sins"}, ()),
-        ({"kind": "kth", "source": "stand-in"}, ()),
-        ({"kind": "kth"}, ("kth",)),
     ],
 )
 def test_a_dataset_needs_the_files_that_it_opens_and_no_other(

@@ -21,8 +21,12 @@ from pathlib import Path
 
 from framecast.artifacts import replacing, sha256_of
 from framecast.artifacts.locks import Lock
-from framecast.data.formats import kth_archives, kth_sequences
 from framecast.data.formats.idx import MNIST_SHA256
+from framecast.data.formats.kth_archives import SHA1 as KTH_SHA1
+from framecast.data.formats.kth_archives import verify_sha1
+from framecast.data.formats.kth_sequences import NAME as KTH_LIST
+from framecast.data.formats.kth_sequences import SHA256 as KTH_LIST_SHA256
+from framecast.data.formats.kth_sequences import SIZE as KTH_LIST_SIZE
 from framecast.data.formats.mnist_test_seq import SHA256 as MNIST_TEST_SEQ_SHA256
 from framecast.data.formats.sha256sums import read_sums, verify, write_sums
 from framecast.errors import UserError
@@ -115,10 +119,10 @@ SOURCES = {
     "kth": Source(
         "Schuldt, Laptev and Caputo (ICPR 2004), Recognition of human actions; for research, cite the paper",
         (
-            RemoteFile(kth_sequences.NAME, kth_sequences.SIZE, kth_sequences.SHA256, _kth(kth_sequences.NAME)),
+            RemoteFile(KTH_LIST, KTH_LIST_SIZE, KTH_LIST_SHA256, _kth(KTH_LIST)),
             *(
                 RemoteFile(f"{action}.zip", None, digest, _kth(f"{action}.zip"), "sha1")
-                for action, digest in kth_archives.SHA1.items()
+                for action, digest in KTH_SHA1.items()
             ),
         ),
     ),
@@ -163,11 +167,11 @@ def ensure(dataset: str, entry: Entry, raw: Path, *, say: Say = print) -> None:
 
 
 def _copy_missing(name: str, mirror: Path, raw: Path, say: Say) -> None:
-    if name.startswith("stocks") and not (raw / "stocks" / "SHA256SUMS").exists():
-        _copy_stocks(mirror / "stocks", raw / "stocks", say)
     if name == "kth" and not _held(mirror, name, SOURCES[name].files[-1]):
         _copy_clips(mirror / name, raw / name, say)
         return
+    if name.startswith("stocks") and not (raw / "stocks" / "SHA256SUMS").exists():
+        _copy_stocks(mirror / "stocks", raw / "stocks", say)
     for file in SOURCES[name].files:
         path = raw / name / file.name
         if not path.exists() and (held := _held(mirror, name, file)):
@@ -176,7 +180,7 @@ def _copy_missing(name: str, mirror: Path, raw: Path, say: Say) -> None:
 
 def _fetch_file(name: str, file: RemoteFile, path: Path, say: Say) -> None:
     if path.exists():
-        check = verify if file.algorithm == "sha256" else kth_archives.verify_sha1
+        check = verify if file.algorithm == "sha256" else verify_sha1
         check(path, file.digest, remedy=f"run `framecast fetch {name}`")
         return say(f"{path}: already here, {file.algorithm} correct")
     mirror = _mirror()
@@ -317,6 +321,30 @@ def _progress(label: str, done: int, total: int | None) -> Iterator[Callable[[in
         yield lambda count: bar.update(task, advance=count)
 
 
+# --- KTH ------------------------------------------------------------------------------------------
+
+
+def _copy_clips(mirror: Path, folder: Path, say: Say) -> None:
+    """Copy unpacked clips and their list from a mirror without the archives, and list their sums as the user's own.
+
+    Nothing happens where the archives or such a list are here already.
+    """
+    index = folder / "SHA256SUMS"
+    if index.exists() or any(folder.glob("*.zip")) or not (mirror / KTH_LIST).is_file():
+        return
+    held = read_sums(mirror / index.name) if (mirror / index.name).is_file() else {}
+    sums = {}
+    for path in (mirror / KTH_LIST, *sorted(mirror.rglob("*.avi"))):
+        name = path.relative_to(mirror)
+        if name.as_posix() in held:
+            verify(path, held[name.as_posix()], remedy=f"mend the folder named in {MIRROR}")
+        with replacing(folder / name) as partial:
+            shutil.copyfile(path, partial)
+        sums[name.as_posix()] = sha256_of(folder / name)
+        say(f"{folder / name}: copied from {mirror}")
+    write_sums(index, sums)
+
+
 # --- stocks -----------------------------------------------------------------------------------------
 
 
@@ -353,30 +381,6 @@ def _copy_stocks(mirror: Path, folder: Path, say: Say) -> bool:
         say(f"{path}: sha256 correct")
     write_sums(index, sums)
     return True
-
-
-# --- KTH ------------------------------------------------------------------------------------------
-
-
-def _copy_clips(mirror: Path, folder: Path, say: Say) -> None:
-    """Copy unpacked clips and their list from a mirror without the archives, and list their sums as the user's own.
-
-    Nothing happens where the archives or such a list are here already.
-    """
-    index = folder / "SHA256SUMS"
-    if index.exists() or any(folder.glob("*.zip")) or not (mirror / kth_sequences.NAME).is_file():
-        return
-    held = read_sums(mirror / index.name) if (mirror / index.name).is_file() else {}
-    sums = {}
-    for path in (mirror / kth_sequences.NAME, *sorted(mirror.rglob("*.avi"))):
-        name = path.relative_to(mirror)
-        if name.as_posix() in held:
-            verify(path, held[name.as_posix()], remedy=f"mend the folder named in {MIRROR}")
-        with replacing(folder / name) as partial:
-            shutil.copyfile(path, partial)
-        sums[name.as_posix()] = sha256_of(folder / name)
-        say(f"{folder / name}: copied from {mirror}")
-    write_sums(index, sums)
 
 
 # --- VGG16 ------------------------------------------------------------------------------------------

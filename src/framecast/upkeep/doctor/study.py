@@ -34,7 +34,17 @@ def raw_data(surroundings: Surroundings) -> Iterator[Line]:
         if not wanted:
             yield Line("ok", f"dataset {dataset}", "needs no raw files")
         for source in wanted:
-            yield from _raw_files(dataset, source, catalogue.constant(f"data.{entry.kind}", "RAW_INDEX"))
+            yield from _raw_files(dataset, source, _index(entry.kind, source))
+
+
+def _index(kind: str, source: str) -> str | None:
+    """The list of the user's own files that a dataset reads; None where it would do with the published ones."""
+    from framecast.data.fetching import fetch
+    from framecast.study import catalogue
+    from framecast.study.grid import RAW
+
+    index: str | None = catalogue.constant(f"data.{kind}", "RAW_INDEX")
+    return None if index and fetch.SOURCES[source].files and not (RAW / index).is_file() else index
 
 
 def _raw_files(dataset: str, source: str, index: str | None) -> Iterator[Line]:
@@ -44,9 +54,9 @@ def _raw_files(dataset: str, source: str, index: str | None) -> Iterator[Line]:
     from framecast.study.grid import RAW
 
     about, cure = f"dataset {dataset}", f"run `framecast fetch {source}`"
-    if index is not None and not (RAW / index).is_file() and not fetch.SOURCES[source].files:
+    if index is not None and not (RAW / index).is_file():
         wanted = [RAW / index]
-    elif index is not None and (RAW / index).is_file():
+    elif index is not None:
         wanted = [(RAW / index).with_name(name) for name in read_sums(RAW / index)]
     else:
         files = fetch.SOURCES[source].files
