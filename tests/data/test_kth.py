@@ -362,7 +362,7 @@ def archived(raw: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for path in sorted((raw / "kth").glob(f"{action}/*.avi")):
                 archive.write(path, path.name)
         digest = hashlib.sha1((folder / f"{action}.zip").read_bytes()).hexdigest()
-        monkeypatch.setitem(kth_archives.SHA1, action, digest)
+        monkeypatch.setitem(kth_archives.ARCHIVES_SHA1, action, digest)
     (folder / NAME).write_bytes((raw / "kth" / NAME).read_bytes())
     monkeypatch.setattr(kth_archives, "LIST_SHA256", hashlib.sha256((folder / NAME).read_bytes()).hexdigest())
     return folder
@@ -376,8 +376,8 @@ def test_archives_hold_the_same_and_are_checked(changed: Path, monkeypatch: pyte
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     digest = hashlib.sha1(content).hexdigest()
-    assert f"{path}: expected sha1 {kth_archives.SHA1['boxing']}, found {digest}" in refused(zipped.parent)
-    monkeypatch.setitem(kth_archives.SHA1, "boxing", digest)
+    assert f"{path}: expected sha1 {kth_archives.ARCHIVES_SHA1['boxing']}, found {digest}" in refused(zipped.parent)
+    monkeypatch.setitem(kth_archives.ARCHIVES_SHA1, "boxing", digest)
     assert (told := refused(zipped.parent)).startswith(f"{path}/person0")
     assert "found: Bad CRC-32" in told
     path.unlink()

@@ -22,12 +22,12 @@ from pathlib import Path
 from framecast.artifacts import replacing, sha256_of
 from framecast.artifacts.locks import Lock
 from framecast.data.formats.idx import MNIST_SHA256
-from framecast.data.formats.kth_archives import SHA1 as KTH_SHA1
-from framecast.data.formats.kth_archives import verify_sha1
+from framecast.data.formats.kth_sequences import ARCHIVES_SHA1 as KTH_SHA1
 from framecast.data.formats.kth_sequences import NAME as KTH_LIST
 from framecast.data.formats.kth_sequences import SHA256 as KTH_LIST_SHA256
 from framecast.data.formats.kth_sequences import SIZE as KTH_LIST_SIZE
 from framecast.data.formats.mnist_test_seq import SHA256 as MNIST_TEST_SEQ_SHA256
+from framecast.data.formats.sha1 import verify_sha1
 from framecast.data.formats.sha256sums import read_sums, verify, write_sums
 from framecast.errors import UserError
 from framecast.study import catalogue
@@ -336,6 +336,8 @@ def _copy_clips(mirror: Path, folder: Path, say: Say) -> None:
     sums = {}
     for path in (mirror / KTH_LIST, *sorted(mirror.rglob("*.avi"))):
         name = path.relative_to(mirror)
+        if not name.as_posix().isprintable():
+            raise UserError(f"{mirror}: found {name.as_posix()!r}; allowed: printable names")
         if name.as_posix() in held:
             verify(path, held[name.as_posix()], remedy=f"mend the folder named in {MIRROR}")
         with replacing(folder / name) as partial:

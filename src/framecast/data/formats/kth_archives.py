@@ -5,7 +5,6 @@ sha1 that is known of them. Where ``SHA256SUMS`` lies beside them, the files tha
 part of the set, or the stand-in.
 """
 
-import hashlib
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,21 +16,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import UInt8
 
-from framecast.data.formats.kth_sequences import NAME, Clip, Segment, read_segments
+from framecast.data.formats.kth_sequences import ARCHIVES_SHA1, NAME, Clip, Segment, read_segments
 from framecast.data.formats.kth_sequences import SHA256 as LIST_SHA256
+from framecast.data.formats.sha1 import verify_sha1
 from framecast.data.formats.sha256sums import read_sums, verify
 from framecast.data.formats.video import frame_count, grey_frames
 from framecast.errors import UserError
-
-#: sha1 of the published archives.
-SHA1 = {
-    "walking": "a3e81537271a0ab4576591774baa38c2d97b7e3a",
-    "jogging": "21943bdbcef9dad106db0d74661e49eaeaa15a25",
-    "running": "da83bb313edfd4455fffdda6263696fa10d43c6f",
-    "boxing": "adb36ed9c29c846d44d2ba15f348bd115c951bbd",
-    "handwaving": "0792f7cd69f7f895a205c08ac212ddaa7177e370",
-    "handclapping": "d3b81261aa822ef63d0d1523f945bfaff27814d2",
-}
 
 SHAPE = (120, 160)  #: of the published frames
 LARGEST_CLIP = 64 << 20  #: bytes; the published ones have 1 to 5 million
@@ -41,19 +31,6 @@ REMEDY = "run `framecast fetch kth`, or set FRAMECAST_MIRROR to a folder that ho
 OWN = "for unpacked files, in their folder: sha256sum 00sequences.txt $(find . -name '*.avi') > SHA256SUMS"
 
 Place = tuple[str, Callable[[], Path | bytes]]  # a name for messages; a file, or its content
-
-
-def verify_sha1(path: Path, expected: str, *, remedy: str) -> None:
-    """Raise UserError with path, expected and found unless the file has this sha1."""
-    if not path.is_file():
-        raise UserError(f"{path}: expected a file with sha1 {expected}, found none; {remedy}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha1").hexdigest()
-    if found != expected:
-        raise UserError(
-            f"{path}: expected sha1 {expected}, found {found} ({path.stat().st_size} bytes): "
-            f"the file was changed or cut off; delete it or move it away, then {remedy}"
-        )
 
 
 @dataclass(frozen=True)
@@ -100,7 +77,7 @@ def opened(folder: Path) -> Iterator[Recordings]:
             places = _places((name, partial(Path, folder / name)) for name in sums)
         else:
             verify(listed, LIST_SHA256, remedy=f"{REMEDY}; {OWN}")
-            archives = [stack.enter_context(_archive(folder / f"{action}.zip", action)) for action in SHA1]
+            archives = [stack.enter_context(_archive(folder / f"{action}.zip", action)) for action in ARCHIVES_SHA1]
             places = _places(member for archive in archives for member in _members(archive))
         yield Recordings(read_segments(listed), places, published=not index.is_file())
 
@@ -123,7 +100,7 @@ def _places(files: Iterable[Place]) -> dict[Clip, Place]:
 
 def _archive(path: Path, action: str) -> zipfile.ZipFile:
     """A published archive, checked by its sha1."""
-    verify_sha1(path, SHA1[action], remedy=f"{REMEDY}; {OWN}")
+    verify_sha1(path, ARCHIVES_SHA1[action], remedy=f"{REMEDY}; {OWN}")
     try:
         return zipfile.ZipFile(path)
     except ZIP_ERRORS as error:

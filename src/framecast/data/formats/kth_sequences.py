@@ -23,6 +23,16 @@ NAME = "00sequences.txt"
 SHA256 = "4a1287ee0318ea6662c74fe66d4cfdadeb627996d1c34ac2fed38e628ab1eb4b"  #: of the published list
 SIZE = 38292
 
+#: sha1 of the published archives, one for each action.
+ARCHIVES_SHA1 = {
+    "walking": "a3e81537271a0ab4576591774baa38c2d97b7e3a",
+    "jogging": "21943bdbcef9dad106db0d74661e49eaeaa15a25",
+    "running": "da83bb313edfd4455fffdda6263696fa10d43c6f",
+    "boxing": "adb36ed9c29c846d44d2ba15f348bd115c951bbd",
+    "handwaving": "0792f7cd69f7f895a205c08ac212ddaa7177e370",
+    "handclapping": "d3b81261aa822ef63d0d1523f945bfaff27814d2",
+}
+
 CLIP = re.compile(rf"person(\d\d)_({'|'.join(ACTIONS)})_d(\d)")
 LINE = re.compile(rf"({CLIP.pattern})\s+(?:\*missing\*|frames\s+(\d+-\d+(?:,\s*\d+-\d+)*))")
 LONGEST = 10**6  #: a frame number above this is a typing error
