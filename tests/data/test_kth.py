@@ -338,6 +338,15 @@ def test_damaged_files_are_told_in_one_line(changed: Path) -> None:
     name.write_bytes(b"\r\n".join(line for line in ranges.split(b"\r\n") if b"person03_boxing" not in line))
     listed_anew(changed)
     assert "person03_boxing_d1_uncomp.avi: expected its ranges in 00sequences.txt, found none" in refused(changed)
+    marked = b"\r\n".join(
+        b"person03_boxing_d1 *missing*" if b"person03_boxing" in line else line for line in ranges.split(b"\r\n")
+    )
+    name.write_bytes(marked)
+    listed_anew(changed)
+    assert "expected its ranges in 00sequences.txt, found none" in refused(changed)
+    clip.unlink()
+    listed_anew(changed)
+    assert KTH(**SMALL).prepare(changed).facts["clips"]["test"] == 1, "marked as missing, and so it is"
     name.unlink()
     listed_anew(changed)
     assert "expected a line for 00sequences.txt, found none" in refused(changed)

@@ -32,19 +32,25 @@ STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}  # what a decoder f
 
 
 def grey_frames(
-    source: Path | bytes, name: str, *, shape: tuple[int, int], concealed: list[int] | None = None
+    source: Path | bytes,
+    name: str,
+    *,
+    shape: tuple[int, int],
+    concealed: list[int] | None = None,
+    container: str = "avi",
 ) -> Iterator[UInt8[np.ndarray, "h w"]]:
     """The frames of a file (its path or its content) in order, 0..255, one at a time.
 
     ``name`` is the file's in messages, ``shape`` the (height, width) that its frames must have. With ``concealed`` the
     decoder may fill in what it cannot read of a frame, as players do, and the frame's number is appended there.
+    Nothing but the one ``container`` is looked for, since others may name further files and addresses to be read.
 
     Raises UserError when the file is no video, has frames of another shape, or cannot be decoded to its end: a packet
     is damaged, or there are fewer or more frames than its header counts.
     """
     count = 0
     try:
-        with _opened(source, name) as stream:
+        with _opened(source, name, container) as stream:
             announced = stream.frames
             stream.codec_context.thread_count = 1
             if concealed is None:
@@ -69,21 +75,21 @@ def grey_frames(
 
 
 def frame_count(source: Path | bytes, name: str) -> int:
-    """How many frames a file's header counts; nothing is decoded. Raises UserError when the file is no video."""
+    """How many frames the header of an AVI file counts; nothing is decoded. UserError when it is none with video."""
     try:
-        with _opened(source, name) as stream:
+        with _opened(source, name, "avi") as stream:
             return int(stream.frames)
     except DECODER_ERRORS as error:
         raise UserError(f"{name}: expected a video, found {' '.join(str(error).split())}") from None
 
 
 @contextmanager
-def _opened(source: Path | bytes, name: str) -> Iterator[Any]:
+def _opened(source: Path | bytes, name: str, container: str) -> Iterator[Any]:
     """The video stream of a file."""
-    with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), mode="r") as container:
-        if not container.streams.video:
-            raise UserError(f"{name}: expected a video, found {container.format.long_name} without one")
-        yield container.streams.video[0]
+    with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), format=container) as opened:
+        if not opened.streams.video:
+            raise UserError(f"{name}: expected a video, found {opened.format.long_name} without one")
+        yield opened.streams.video[0]
 
 
 def _grey(frame: Any, name: str) -> UInt8[np.ndarray, "h w"]:
