@@ -11,7 +11,7 @@ test         persons 17–25                                  persons 21–25
 sequences    fixed windows, somebody in view                any clip, from any frame, also with nobody in view
 ===========  =============================================  ===================================================
 
-The papers validate on nobody, or on the test: both rows of validation persons are taken out of their training.
+The papers validate on nobody, or on the test; persons 15 and 16 are taken out of their training.
 """
 
 import math
@@ -51,7 +51,7 @@ SPLIT_PERSONS: dict[str, dict[SplitName, tuple[int, ...]]] = {
 Window = tuple[Clip, int]  # and its first frame, from 1
 Stored = Mapping[Clip, Sequence[tuple[Segment, int]]]  # which frames of a clip lie where
 
-DENSE = ("jogging", "running")  #: short clips, of which PredRNN takes a window every 3 frames
+DENSE = ("jogging", "running")  #: soon out of view; PredRNN takes a window every 3 frames
 DENSE_STRIDE = 3
 TEST_SEED, VALIDATION_SEED = 42, 43  #: of NumPy's legacy generator; the first is the published one
 DRAWN: dict[SplitName, int] = {"train": 100_000, "validation": 200, "test": 200}  #: sequences that ``coleman`` draws
@@ -170,8 +170,8 @@ class KTH(Dataset):
     """Frames (1, frame_size, frame_size) of people who move, values in [0, 1].
 
     ``variant="persons"``: windows of context + horizon frames within the ranges of ``00sequences.txt``, as PredRNN
-    takes them: scanning a clip from its end, without overlap; of jogging and running, whose clips are short, one every
-    3 frames. ``train``, ``validation``, ``test`` keep that many of them, evenly spaced; None keeps all. PredRNN reads a
+    takes them: scanning a clip from its end, without overlap; of jogging and running, who are soon out of view, one
+    every 3 frames. ``train``, ``validation``, ``test`` keep that many of them, evenly spaced; None keeps all. PredRNN reads a
     release as images, from which more frames were removed than the ranges say: 5 200 windows of 30 frames of persons
     1–16 and 3 167 of 17–25, where the ranges give 8 783 and 5 045.
 
