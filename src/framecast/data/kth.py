@@ -171,9 +171,9 @@ class KTH(Dataset):
 
     ``variant="persons"``: windows of context + horizon frames within the ranges of ``00sequences.txt``, as PredRNN
     takes them: scanning a clip from its end, without overlap; of jogging and running, who are soon out of view, one
-    every 3 frames. ``train``, ``validation``, ``test`` keep that many of them, evenly spaced; None keeps all. PredRNN reads a
-    release as images, from which more frames were removed than the ranges say: 5 200 windows of 30 frames of persons
-    1–16 and 3 167 of 17–25, where the ranges give 8 783 and 5 045.
+    every 3 frames. ``train``, ``validation``, ``test`` keep that many of them, evenly spaced; None keeps all. PredRNN
+    reads a release as images, from which more frames were removed than the ranges say: 5 200 windows of 30 frames of
+    persons 1–16 and 3 167 of 17–25, where the ranges give 8 783 and 5 045.
 
     ``variant="coleman"``: training draws ``train`` sequences an epoch (100 000) from the cell's seed; ``test`` (200)
     are the first of the published draws, ``validation`` (200) are drawn in the same way with another seed.
