@@ -15,6 +15,8 @@ from torch import Tensor
 
 from framecast import artifacts
 from framecast.data.base import SPLITS, Dataset, Split, SplitName
+from framecast.data.shared.streams import Stream, StreamedPrepared
+from framecast.data.shared.streams import save as save_streams
 from framecast.errors import UserError
 from framecast.study import catalogue
 from framecast.study.grid import RAW
@@ -48,11 +50,16 @@ def prepare(grid: "Grid", name: str) -> None:
     kind = dataset(grid, name)
     made = kind.prepare(RAW)
     folder = grid.data_folder(name)
+    streams = made.streams if isinstance(made, StreamedPrepared) else {}
     with artifacts.replacing(folder / "arrays.safetensors") as partial:
-        # safetensors writes memory as it lies: a transposed view would be stored with its elements in another order
-        save_file({key: np.ascontiguousarray(array) for key, array in made.arrays.items()}, partial)
-    arrays = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in made.arrays.items()}
-    sizes = _sizes(kind, {key: torch.from_numpy(array) for key, array in made.arrays.items()})
+        if streams:
+            save_streams(partial, made.arrays, streams)
+        else:
+            # safetensors writes memory as it lies: a transposed view would be stored with its elements in another order
+            save_file({key: np.ascontiguousarray(array) for key, array in made.arrays.items()}, partial)
+    stored: dict[str, np.ndarray | Stream] = {**made.arrays, **streams}
+    arrays = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in stored.items()}
+    sizes = _sizes(kind, {key: _shape_of(array) for key, array in stored.items()})
     manifest = {
         "dataset": name,
         "key": grid.data_key(name),
@@ -66,6 +73,13 @@ def prepare(grid: "Grid", name: str) -> None:
         "sha256": {"arrays.safetensors": artifacts.sha256_of(folder / "arrays.safetensors")},
     }
     artifacts.write_json(folder / "manifest.json", manifest)
+
+
+def _shape_of(array: np.ndarray | Stream) -> Tensor:
+    """An array, or, of one that need not fit into memory, a tensor without content that has its shape and type."""
+    if isinstance(array, Stream):
+        return torch.empty(array.shape, dtype=getattr(torch, array.dtype), device="meta")
+    return torch.from_numpy(array)
 
 
 def _sizes(dataset: Dataset, arrays: dict[str, Tensor]) -> dict[str, int]:

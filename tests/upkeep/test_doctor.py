@@ -144,6 +144,20 @@ def test_raw_files_that_are_missing_or_cut_short_are_told_with_how_to_fetch_them
     ]
 
 
+def test_a_list_of_own_files_stands_for_the_published_ones(folder: Path, examined: Examined) -> None:
+    lines = Path("params.yaml").read_text(encoding="utf-8").splitlines()
+    kth = "  moving_mnist: {kind: kth, context: 3, horizon: 2, frame_size: 16}"
+    text = "\n".join(kth if line.startswith("  moving_mnist: {kind") else line for line in lines)
+    Path("params.yaml").write_text(text, encoding="utf-8")
+    (line,) = examined()["problem"]
+    assert "data/raw/kth/00sequences.txt is not here (7 missing)" in line
+    assert "run `framecast fetch kth`" in line
+    for name in ("00sequences.txt", "SHA256SUMS"):
+        (folder / "data/raw/kth" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "data/raw/kth" / name).write_text(f"{'0' * 64}  00sequences.txt\n", encoding="utf-8")
+    assert "dataset moving_mnist: 1 raw files of kth" in examined()["ok"]
+
+
 @pytest.mark.parametrize(
     ("remote", "level", "said"),
     [

@@ -57,6 +57,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers["Range"]
         self.server.ranges.append(asked)
         match self.path.split("/")[1]:
+            case "whole" if asked == f"bytes={len(CONTENT)}-":
+                self.send_error(416)
             case "whole" if asked:
                 self.answer(CONTENT, start=int(asked.removeprefix("bytes=").rstrip("-")))
             case "whole" | "no-ranges":
@@ -165,6 +167,26 @@ def test_whatever_part_is_found_the_file_is_right_in_the_end(published, tmp_path
     assert os.listdir(tmp_path / "sample") == ["sample.bin"]
 
 
+@pytest.mark.parametrize("host", ["whole", "no-ranges"])
+@pytest.mark.parametrize("part", [None, CONTENT[:1000], b"x" * 1000, CONTENT])
+def test_a_file_of_unpublished_size_is_known_by_its_sha1(
+    server: Server, tmp_path: Path, monkeypatch, host: str, part: bytes | None
+) -> None:
+    digest = hashlib.sha1(CONTENT).hexdigest()
+    file = RemoteFile("sample.bin", None, digest, (server.url(f"{host}/sample.bin"),), "sha1")
+    monkeypatch.setitem(SOURCES, "sample", Source("ours", (file,)))
+    path = tmp_path / "sample" / "sample.bin"
+    path.parent.mkdir()
+    if part is not None:
+        path.with_name("sample.bin.part").write_bytes(part)
+    fetch("sample", tmp_path, say=lambda _: None)
+    assert path.read_bytes() == CONTENT
+    assert os.listdir(path.parent) == ["sample.bin"]
+    path.write_bytes(CONTENT[:-5])
+    with pytest.raises(UserError, match=f"expected sha1 {digest}, found {hashlib.sha1(CONTENT[:-5]).hexdigest()}"):
+        fetch("sample", tmp_path, say=lambda _: None)
+
+
 def test_what_is_here_and_right_is_left_alone_and_what_is_wrong_is_the_users(published, tmp_path: Path) -> None:
     server = published("whole")
     fetch("sample", tmp_path, say=lambda _: None)
@@ -247,6 +269,8 @@ def test_ensure_copies_from_the_mirror_only(published, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "needed"),
     [
+        ({"kind": "kth", "source": "stand-in"}, ()),
+        ({"kind": "kth"}, ("kth",)),
         ({"kind": "moving_mnist", "source": "bundled"}, ()),
         ({"kind": "moving_mnist"}, ("mnist",)),
         ({"kind": "moving_mnist", "test_file": "mnist_test_seq"}, ("mnist", "moving_mnist")),
@@ -278,7 +302,7 @@ def test_real_mnist_from_a_mirror_has_the_published_size_and_sha256(tmp_path: Pa
     assert sorted(os.listdir(tmp_path / "mnist")) == sorted(file.name for file in SOURCES["mnist"].files)
     for file in SOURCES["mnist"].files:
         content = (tmp_path / "mnist" / file.name).read_bytes()
-        assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size, file.sha256)
+        assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size, file.digest)
 
 
 # --- vgg16 --------------------------------------------------------------------------------------------
@@ -413,7 +437,7 @@ def test_the_table_of_sources_says_where_how_large_and_whose() -> None:
     for source in SOURCES.values():
         assert source.terms
         for file in source.files:
-            assert len(bytes.fromhex(file.sha256)) == 32
-            assert file.size > 0
+            assert len(bytes.fromhex(file.digest)) == {"sha256": 32, "sha1": 20}[file.algorithm]
+            assert file.size is None or file.size > 0
             assert all(url.endswith(f"/{file.name}") for url in file.urls)
     assert len(fetching.MONTHS) == 24

@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 import sys
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -21,7 +22,12 @@ from pathlib import Path
 from framecast.artifacts import replacing, sha256_of
 from framecast.artifacts.locks import Lock
 from framecast.data.formats.idx import MNIST_SHA256
+from framecast.data.formats.kth_sequences import ARCHIVES_SHA1 as KTH_SHA1
+from framecast.data.formats.kth_sequences import NAME as KTH_LIST
+from framecast.data.formats.kth_sequences import SHA256 as KTH_LIST_SHA256
+from framecast.data.formats.kth_sequences import SIZE as KTH_LIST_SIZE
 from framecast.data.formats.mnist_test_seq import SHA256 as MNIST_TEST_SEQ_SHA256
+from framecast.data.formats.sha1 import verify_sha1
 from framecast.data.formats.sha256sums import read_sums, verify, write_sums
 from framecast.errors import UserError
 from framecast.study import catalogue
@@ -31,6 +37,7 @@ AFFECTS_NUMBERS = False
 
 MIRROR = "FRAMECAST_MIRROR"
 BLOCK = 1 << 20
+LARGEST = 2 << 30  #: bytes of a file whose size neither its publisher nor the server tells
 LOCAL_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)  # no other address mends these
 
 Say = Callable[[str], None]
@@ -38,12 +45,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file: its name in ``data/raw/<source>/``, its size in bytes, its sha256, and where it is served."""
+    """A published file: its name in ``data/raw/<source>/``, its size in bytes, its hash, and where it is served.
+
+    ``size`` is None, and ``algorithm`` another, where its publisher says no more.
+    """
 
     name: str
-    size: int
-    sha256: str
+    size: int | None
+    digest: str
     urls: tuple[str, ...]
+    algorithm: str = "sha256"
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,12 @@ class Source:
 def _mnist(name: str, size: int, sha256: str) -> RemoteFile:
     hosts = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
     return RemoteFile(name, size, sha256, tuple(host + name for host in hosts))
+
+
+def _kth(name: str) -> tuple[str, ...]:
+    return tuple(
+        host + name for host in ("https://www.csc.kth.se/cvap/actions/", "http://www.nada.kth.se/cvap/actions/")
+    )
 
 
 SOURCES = {
@@ -99,6 +116,16 @@ SOURCES = {
     "stocks": Source("one-minute prices of Alpha Vantage, under its terms of service, with your own key"),
     "stocks_daily": Source("daily prices of Alpha Vantage, under its terms of service, with your own key"),
     "vgg16": Source("Simonyan and Zisserman (ICLR 2015), VGG16 as trained in Oxford; CC BY 4.0"),
+    "kth": Source(
+        "Schuldt, Laptev and Caputo (ICPR 2004), Recognition of human actions; for research, cite the paper",
+        (
+            RemoteFile(KTH_LIST, KTH_LIST_SIZE, KTH_LIST_SHA256, _kth(KTH_LIST)),
+            *(
+                RemoteFile(f"{action}.zip", None, digest, _kth(f"{action}.zip"), "sha1")
+                for action, digest in KTH_SHA1.items()
+            ),
+        ),
+    ),
 }
 
 TICKERS = ("GOOGL", "META", "MSFT", "NVDA", "TSLA")  # what the thesis loaded; META was FB then
@@ -140,6 +167,9 @@ def ensure(dataset: str, entry: Entry, raw: Path, *, say: Say = print) -> None:
 
 
 def _copy_missing(name: str, mirror: Path, raw: Path, say: Say) -> None:
+    if name == "kth" and not _held(mirror, name, SOURCES[name].files[-1]):
+        _copy_clips(mirror / name, raw / name, say)
+        return
     if name.startswith("stocks") and not (raw / "stocks" / "SHA256SUMS").exists():
         _copy_stocks(mirror / "stocks", raw / "stocks", say)
     for file in SOURCES[name].files:
@@ -150,8 +180,9 @@ def _copy_missing(name: str, mirror: Path, raw: Path, say: Say) -> None:
 
 def _fetch_file(name: str, file: RemoteFile, path: Path, say: Say) -> None:
     if path.exists():
-        verify(path, file.sha256, remedy=f"run `framecast fetch {name}`")
-        return say(f"{path}: already here, sha256 correct")
+        check = verify if file.algorithm == "sha256" else verify_sha1
+        check(path, file.digest, remedy=f"run `framecast fetch {name}`")
+        return say(f"{path}: already here, {file.algorithm} correct")
     mirror = _mirror()
     held = _held(mirror, name, file) if mirror else ()
     missing = [f"{mirror}: has no {name}/{file.name}"] if mirror and not held else []
@@ -191,7 +222,7 @@ def _try_each(file: RemoteFile, path: Path, urls: tuple[str, ...], say: Say, fai
             failures.append(f"{url}: {' '.join(str(error).split()) or type(error).__name__}")
             say(failures[-1])
         else:
-            return say(f"{path}: {file.size} bytes from {url}, sha256 correct")
+            return say(f"{path}: {path.stat().st_size} bytes from {url}, {file.algorithm} correct")
     raise UserError(
         f"{path}: could not be fetched; tried {'; '.join(failures)}; put the file in a folder and name it in {MIRROR}, "
         "or try later"
@@ -211,38 +242,48 @@ def _retrieve(file: RemoteFile, path: Path, url: str) -> None:
         part.replace(output)
 
     def attempt() -> None:
-        pooch.retrieve(url, f"sha256:{file.sha256}", path.name, path.parent, downloader=receive)
+        pooch.retrieve(url, f"{file.algorithm}:{file.digest}", path.name, path.parent, downloader=receive)
 
     try:
         attempt()
-    except ValueError:  # pooch found another sha256 and threw the file away
+    except ValueError:  # pooch found another hash and threw the file away
         if not resumed:
             raise
         attempt()  # the older part may have been what was wrong
 
 
-def _receive(url: str, part: Path, size: int) -> None:
-    """Append to ``part`` what it lacks of ``size`` bytes, or start again where the server knows no ranges."""
+def _receive(url: str, part: Path, size: int | None) -> None:
+    """Append to ``part`` what it lacks of ``size`` bytes, or start again where the server knows no ranges.
+
+    Where the size was not published, the server's word counts until the hash is known.
+    """
     part.parent.mkdir(parents=True, exist_ok=True)
     with _alone(part), part.open("ab") as output:
-        if output.tell() > size:
+        if size is not None and output.tell() > size:
             output.seek(0)
             output.truncate()
         if (have := output.tell()) == size:
             return
         request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-        with urllib.request.urlopen(request, timeout=60) as response:
+        try:
+            response = urllib.request.urlopen(request, timeout=60)
+        except urllib.error.HTTPError as error:
+            if error.code == 416 and size is None and have:  # nothing comes after what is here
+                return
+            raise
+        with response:
             offset, whole = _extent(response.status, response.headers)
-            if whole is not None and whole != size:
+            if None not in (whole, size) and whole != size:
                 raise OSError(f"expected {size} bytes, found {whole}")
+            size = size if size is not None else whole
             if offset != have:
                 output.seek(0)
                 output.truncate()
             with _progress(part.stem, output.tell(), size) as advance:
-                while output.tell() <= size and (block := response.read(BLOCK)):
+                while output.tell() <= (LARGEST if size is None else size) and (block := response.read(BLOCK)):
                     output.write(block)
                     advance(len(block))
-        if (found := output.tell()) != size:
+        if size is not None and (found := output.tell()) != size:
             raise OSError(
                 f"expected {size} bytes, found {found} (kept as {part.name}; the next attempt goes on from there)"
             )
@@ -267,7 +308,7 @@ def _alone(part: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _progress(label: str, done: int, total: int) -> Iterator[Callable[[int], None]]:
+def _progress(label: str, done: int, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, nothing elsewhere."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -278,6 +319,32 @@ def _progress(label: str, done: int, total: int) -> Iterator[Callable[[int], Non
     ) as bar:
         task = bar.add_task(label, total=total, completed=done)
         yield lambda count: bar.update(task, advance=count)
+
+
+# --- KTH ------------------------------------------------------------------------------------------
+
+
+def _copy_clips(mirror: Path, folder: Path, say: Say) -> None:
+    """Copy unpacked clips and their list from a mirror without the archives, and list their sums as the user's own.
+
+    Nothing happens where the archives or such a list are here already.
+    """
+    index = folder / "SHA256SUMS"
+    if index.exists() or any(folder.glob("*.zip")) or not (mirror / KTH_LIST).is_file():
+        return
+    held = read_sums(mirror / index.name) if (mirror / index.name).is_file() else {}
+    sums = {}
+    for path in (mirror / KTH_LIST, *sorted(mirror.rglob("*.avi"))):
+        name = path.relative_to(mirror)
+        if not name.as_posix().isprintable():
+            raise UserError(f"{mirror}: found {name.as_posix()!r}; allowed: printable names")
+        if name.as_posix() in held:
+            verify(path, held[name.as_posix()], remedy=f"mend the folder named in {MIRROR}")
+        with replacing(folder / name) as partial:
+            shutil.copyfile(path, partial)
+        sums[name.as_posix()] = sha256_of(folder / name)
+        say(f"{folder / name}: copied from {mirror}")
+    write_sums(index, sums)
 
 
 # --- stocks -----------------------------------------------------------------------------------------
@@ -345,7 +412,7 @@ def _fetch_vgg16(raw: Path, say: Say) -> None:
     part = path.with_name(name + ".part")
     published, npz = _in_mirror("vgg16", name), _in_mirror("vgg16", VGG16_NPZ.name)
     if published is None and npz is not None:
-        verify(npz, VGG16_NPZ.sha256, remedy=f"mend the folder named in {MIRROR}")
+        verify(npz, VGG16_NPZ.digest, remedy=f"mend the folder named in {MIRROR}")
         weights, origin = vgg16_weights.from_npz(npz), f"{npz.name}; Oxford's kernels, biases rounded by up to 1.2e-4"
     else:
         weights = vgg16_weights.from_torchvision(_checked_vgg16(published or _downloaded_vgg16(part, say)))

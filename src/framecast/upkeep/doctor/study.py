@@ -34,7 +34,17 @@ def raw_data(surroundings: Surroundings) -> Iterator[Line]:
         if not wanted:
             yield Line("ok", f"dataset {dataset}", "needs no raw files")
         for source in wanted:
-            yield from _raw_files(dataset, source, catalogue.constant(f"data.{entry.kind}", "RAW_INDEX"))
+            yield from _raw_files(dataset, source, _index(entry.kind, source))
+
+
+def _index(kind: str, source: str) -> str | None:
+    """The list of the user's own files that a dataset reads; None where it would do with the published ones."""
+    from framecast.data.fetching import fetch
+    from framecast.study import catalogue
+    from framecast.study.grid import RAW
+
+    index: str | None = catalogue.constant(f"data.{kind}", "RAW_INDEX")
+    return None if index and fetch.SOURCES[source].files and not (RAW / index).is_file() else index
 
 
 def _raw_files(dataset: str, source: str, index: str | None) -> Iterator[Line]:
@@ -53,7 +63,7 @@ def _raw_files(dataset: str, source: str, index: str | None) -> Iterator[Line]:
         paths = {RAW / source / file.name: file.size for file in files}
         wanted = list(paths)
         for path, size in paths.items():
-            if path.is_file() and path.stat().st_size != size:
+            if path.is_file() and size not in (None, path.stat().st_size):
                 found = f"{path}: expected {size} bytes, found {path.stat().st_size}"
                 yield Line("problem", about, found, f"delete it and {cure}")
     missing = [path for path in wanted if not path.is_file()]
