@@ -5,6 +5,7 @@ files become ``arrays.safetensors``, read as a memory map, and the manifest that
 """
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from framecast import artifacts
 from framecast.data.base import SPLITS, Dataset, Split, SplitName
+from framecast.data.shared.streams import Stream, StreamedPrepared
+from framecast.data.shared.streams import save as save_streams
 from framecast.errors import UserError
 from framecast.study import catalogue
 from framecast.study.grid import RAW
@@ -48,11 +51,16 @@ def prepare(grid: "Grid", name: str) -> None:
     kind = dataset(grid, name)
     made = kind.prepare(RAW)
     folder = grid.data_folder(name)
+    streams = made.streams if isinstance(made, StreamedPrepared) else {}
     with artifacts.replacing(folder / "arrays.safetensors") as partial:
-        # safetensors writes memory as it lies: a transposed view would be stored with its elements in another order
-        save_file({key: np.ascontiguousarray(array) for key, array in made.arrays.items()}, partial)
-    arrays = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in made.arrays.items()}
-    sizes = _sizes(kind, {key: torch.from_numpy(array) for key, array in made.arrays.items()})
+        if streams:
+            save_streams(partial, made.arrays, streams)
+        else:
+            # safetensors writes memory as it lies: a transposed view would be stored with its elements in another order
+            save_file({key: np.ascontiguousarray(array) for key, array in made.arrays.items()}, partial)
+    stored: dict[str, np.ndarray | Stream] = {**made.arrays, **streams}
+    arrays = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in stored.items()}
+    sizes = _sizes(kind, _opened(folder))
     manifest = {
         "dataset": name,
         "key": grid.data_key(name),
@@ -73,6 +81,11 @@ def _sizes(dataset: Dataset, arrays: dict[str, Tensor]) -> dict[str, int]:
     return {split: len(dataset.split(split, arrays, seed=0, device=cpu)) for split in SPLITS}
 
 
+def _opened(folder: Path) -> dict[str, Tensor]:
+    file = safe_open(folder / "arrays.safetensors", framework="pt")
+    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+
+
 class Prepared:
     """A prepared dataset, opened.
 
@@ -89,8 +102,7 @@ class Prepared:
     @cached_property
     def arrays(self) -> dict[str, Tensor]:
         """The named arrays; only what is read is loaded."""
-        file = safe_open(self.folder / "arrays.safetensors", framework="pt")
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        return _opened(self.folder)
 
     def split(self, name: SplitName, seed: int, device: torch.device) -> Split:
         """One split on a device."""

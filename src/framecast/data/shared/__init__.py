@@ -1,0 +1,1 @@
+"""What several datasets do in the same way."""
