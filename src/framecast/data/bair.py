@@ -14,12 +14,13 @@
 The published studies choose on the test set or do not say; here the last trajectories of the training files validate.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from io import BufferedIOBase
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from torch import Tensor
 from framecast.data.base import SPLITS, Dataset, Split, SplitName, StoredSplit
 from framecast.data.formats import softmotion
 from framecast.data.formats.sha256sums import verify
-from framecast.data.formats.softmotion import FOLDER, FRAMES_EACH, PER_FILE, TRAJECTORIES, Part, TrajectoryFile
+from framecast.data.formats.softmotion import FOLDER, FRAMES_EACH, PER_FILE, TRAJECTORIES, Opener, Part, TrajectoryFile
 from framecast.data.generated import pushing_arm
 from framecast.data.shared.streams import Stream, StreamedPrepared
 from framecast.data.shared.windows import WindowSplit
@@ -202,9 +203,9 @@ class Bair(Dataset):
             ]
         return files
 
-    def _drawn(self, part: Part, first: int, last: int) -> Callable:
+    def _drawn(self, part: Part, first: int, last: int) -> Opener:
         @contextmanager
-        def opened() -> Iterator[BinaryIO]:
+        def opened() -> Iterator[BufferedIOBase]:
             with TemporaryDirectory() as folder:
                 path = write_stand_in(Path(folder), part, first, last, size=self.frame_size, seed=self.data_seed)
                 with path.open("rb") as file:

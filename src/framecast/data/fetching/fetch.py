@@ -20,6 +20,7 @@ from pathlib import Path
 
 from framecast.artifacts import replacing, sha256_of
 from framecast.artifacts.locks import Lock
+from framecast.data.formats import softmotion
 from framecast.data.formats.idx import MNIST_SHA256
 from framecast.data.formats.mnist_test_seq import SHA256 as MNIST_TEST_SEQ_SHA256
 from framecast.data.formats.sha256sums import read_sums, verify, write_sums
@@ -48,10 +49,14 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Source:
-    """Files that are fetched together; ``terms`` is whose they are and under which terms, in one line."""
+    """Files that are fetched together; ``terms`` is whose they are and under which terms, in one line.
+
+    ``folder``, beside the files, holds what they unpack to; where it is, the files are not needed.
+    """
 
     terms: str
     files: tuple[RemoteFile, ...] = ()
+    folder: str | None = None
 
 
 def _mnist(name: str, size: int, sha256: str) -> RemoteFile:
@@ -96,6 +101,18 @@ SOURCES = {
             ),
         ),
     ),
+    "bair": Source(
+        "Ebert, Finn, Lee and Levine (CoRL 2017), BAIR robot pushing, 30 GiB; cite the paper, no licence is stated",
+        (
+            RemoteFile(
+                softmotion.TAR,
+                softmotion.TAR_BYTES,
+                softmotion.TAR_SHA256,
+                (f"http://rail.eecs.berkeley.edu/datasets/{softmotion.TAR}",),
+            ),
+        ),
+        folder=softmotion.FOLDER,
+    ),
     "stocks": Source("one-minute prices of Alpha Vantage, under its terms of service, with your own key"),
     "stocks_daily": Source("daily prices of Alpha Vantage, under its terms of service, with your own key"),
     "vgg16": Source("Simonyan and Zisserman (ICLR 2015), VGG16 as trained in Oxford; CC BY 4.0"),
@@ -122,6 +139,8 @@ def fetch(name: str, raw: Path, *, say: Say = print) -> None:
         _fetch_stocks(name, raw / "stocks", say)
     if name == "vgg16":
         _fetch_vgg16(raw, say)
+    if _has_unpacked(name, raw, say):
+        return
     for file in SOURCES[name].files:
         _fetch_file(name, file, raw / name / file.name, say)
 
@@ -142,6 +161,8 @@ def ensure(dataset: str, entry: Entry, raw: Path, *, say: Say = print) -> None:
 def _copy_missing(name: str, mirror: Path, raw: Path, say: Say) -> None:
     if name.startswith("stocks") and not (raw / "stocks" / "SHA256SUMS").exists():
         _copy_stocks(mirror / "stocks", raw / "stocks", say)
+    if _has_unpacked(name, raw, say):
+        return
     for file in SOURCES[name].files:
         path = raw / name / file.name
         if not path.exists() and (held := _held(mirror, name, file)):
@@ -156,6 +177,26 @@ def _fetch_file(name: str, file: RemoteFile, path: Path, say: Say) -> None:
     held = _held(mirror, name, file) if mirror else ()
     missing = [f"{mirror}: has no {name}/{file.name}"] if mirror and not held else []
     return _try_each(file, path, (*held, *file.urls), say, missing)
+
+
+def _has_unpacked(name: str, raw: Path, say: Say) -> bool:
+    """Whether the unpacked folder of a source is here, once what the mirror has of it beyond that was copied.
+
+    A mirror that has the packed files too is copied from only where the folder is here already.
+    """
+    if (folder := SOURCES[name].folder) is None:
+        return False
+    here, mirror = raw / name / folder, _mirror()
+    packed_held = mirror and any(_held(mirror, name, file) for file in SOURCES[name].files)
+    for there in (mirror / name / folder, mirror / folder) if mirror and (here.is_dir() or not packed_held) else ():
+        for path in sorted(one for one in there.rglob("*") if one.is_file()):
+            if not (copy := here / path.relative_to(there)).exists():
+                with replacing(copy) as partial:
+                    shutil.copyfile(path, partial)
+                say(f"{copy}: from {there}")
+    if here.is_dir():
+        say(f"{here}: here, unpacked; its checksums are looked at when it is read")
+    return here.is_dir()
 
 
 def _mirror() -> Path | None:

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BufferedIOBase, BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal, cast
 
 import numpy as np
 from jaxtyping import UInt8
@@ -35,6 +36,7 @@ PER_FILE = 256
 FRAMES_EACH = 30
 
 Part = Literal["train", "test"]
+Opener = Callable[[], AbstractContextManager[BufferedIOBase]]
 Camera = Literal["image_aux1", "image_main"]
 TRAJECTORIES: dict[Part, int] = {"train": 43_264, "test": 256}  #: in the published files
 NAME = re.compile(r"traj_(\d+)_to_(\d+)\.tfrecords")
@@ -47,7 +49,7 @@ class TrajectoryFile:
     first: int
     last: int
     name: str
-    open: Callable[[], AbstractContextManager[BinaryIO]]
+    open: Opener
 
     def __len__(self) -> int:
         return self.last - self.first + 1
@@ -62,7 +64,7 @@ def in_folder(folder: Path, part: Part) -> list[TrajectoryFile]:
     Raises UserError when there are none, a name does not fit, or they do not follow on each other from trajectory 0.
     """
     paths = sorted((folder / part).glob("*.tfrecords"))
-    return _in_order(folder / part, [(path.name, str(path), partial(path.open, "rb")) for path in paths])
+    return _in_order(folder / part, [(path.name, str(path), partial(_opened, path)) for path in paths])
 
 
 def in_tar(path: Path, part: Part) -> list[TrajectoryFile]:
@@ -77,13 +79,17 @@ def in_tar(path: Path, part: Part) -> list[TrajectoryFile]:
     return _in_order(path / FOLDER / part, opened)
 
 
+def _opened(path: Path) -> BufferedIOBase:
+    return path.open("rb")
+
+
 @contextmanager
-def _opened_member(path: Path, member: tarfile.TarInfo) -> Iterator[BinaryIO]:
-    with tarfile.open(path, "r:") as tar, tar.extractfile(member) as file:  # type: ignore[union-attr] (a plain file)
-        yield file  # type: ignore[misc] (it reads and seeks)
+def _opened_member(path: Path, member: tarfile.TarInfo) -> Iterator[BufferedIOBase]:
+    with tarfile.open(path, "r:") as tar, cast(BufferedReader, tar.extractfile(member)) as file:
+        yield file
 
 
-def _in_order(place: Path, found: list[tuple[str, str, Callable]]) -> list[TrajectoryFile]:
+def _in_order(place: Path, found: Iterable[tuple[str, str, Opener]]) -> list[TrajectoryFile]:
     files = []
     for name, called, opened in found:
         match = NAME.fullmatch(name)

@@ -12,8 +12,9 @@ holds the values; numbers may be packed into one field or stand in one each.
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from google_crc32c import value as crc32c
@@ -35,7 +36,7 @@ def masked_crc(data: bytes) -> int:
 # --- records --------------------------------------------------------------------------------------
 
 
-def read_records(file: BinaryIO, name: str, count: int) -> Iterator[bytes]:
+def read_records(file: BufferedIOBase, name: str, count: int) -> Iterator[bytes]:
     """The data of each of the ``count`` records that a seekable file holds, one in memory at a time.
 
     Raises UserError with the file's ``name``, the number of the record (from 1), expected and found when a checksum is

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,7 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], streams: Mapping[str, Str
     The format: the length of a JSON header (8 bytes, little-endian); the header, which says of each array its type,
     its shape and where its bytes begin and end; the bytes. The largest numbers come first, so that each is aligned.
     """
-    held = {
-        name: Stream(array.shape, lambda array=array: iter([array]), str(array.dtype)) for name, array in arrays.items()
-    }
+    held = {name: Stream(array.shape, partial(iter, (array,)), str(array.dtype)) for name, array in arrays.items()}
     named = sorted({**held, **streams}.items(), key=lambda one: (-np.dtype(one[1].dtype).itemsize, one[0]))
     header, end = {}, 0
     for name, stream in named:
