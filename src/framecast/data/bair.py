@@ -136,8 +136,9 @@ class Bair(Dataset):
         frames = arrays[f"frames_{name}"]
         if self.windows == 1:
             return StoredSplit(frames, device)
-        starts = torch.arange(len(frames))[:, None] * self.stored + torch.arange(self.windows)
-        return WindowSplit(frames.flatten(0, 1), starts.flatten(), self.context + self.horizon, device)
+        first = torch.arange(len(frames))[:, None] * self.stored + torch.arange(self.windows)
+        rows = first.flatten()[:, None] + torch.arange(self.context + self.horizon)
+        return WindowSplit(frames.flatten(0, 1), rows.int(), device)
 
     def ranges(self, files: Mapping[Part, list[TrajectoryFile]]) -> dict[SplitName, Range]:
         """Which trajectories of the training and of the test files make up each split."""

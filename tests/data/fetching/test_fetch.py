@@ -216,7 +216,7 @@ def test_a_mirror_with_a_wrong_file_gives_way_to_the_published_address(published
 
 
 def test_a_wrong_name_or_mirror_is_refused(tmp_path: Path, monkeypatch) -> None:
-    with pytest.raises(UserError, match="allowed: mnist, moving_mnist, bair, stocks"):
+    with pytest.raises(UserError, match="allowed: mnist, moving_mnist, bair, human36m, stocks"):
         fetch("mnits", tmp_path)
     monkeypatch.setenv("FRAMECAST_MIRROR", "https://example.org/files")
     with pytest.raises(UserError, match="expected a folder or a file:// address"):
@@ -281,6 +281,8 @@ def test_an_unpacked_folder_serves_in_the_place_of_its_archive(published, tmp_pa
         ({"kind": "generated_sins"}, ()),
         ({"kind": "bair", "source": "stand-in"}, ()),
         ({"kind": "bair"}, ("bair",)),
+        ({"kind": "human36m", "source": "stand-in"}, ()),
+        ({"kind": "human36m"}, ("human36m",)),
     ],
 )
 def test_a_dataset_needs_the_files_that_it_opens_and_no_other(

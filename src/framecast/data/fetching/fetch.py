@@ -21,6 +21,7 @@ from pathlib import Path
 from framecast.artifacts import replacing, sha256_of
 from framecast.artifacts.locks import Lock
 from framecast.data.formats import softmotion
+from framecast.data.formats.human36m_images import in_videos
 from framecast.data.formats.idx import MNIST_SHA256
 from framecast.data.formats.mnist_test_seq import SHA256 as MNIST_TEST_SEQ_SHA256
 from framecast.data.formats.sha256sums import read_sums, verify, write_sums
@@ -113,6 +114,9 @@ SOURCES = {
         ),
         folder=softmotion.FOLDER,
     ),
+    "human36m": Source(
+        "Ionescu, Papava, Olaru and Sminchisescu (TPAMI 2014), Human3.6M; for registered users, not to be passed on"
+    ),
     "stocks": Source("one-minute prices of Alpha Vantage, under its terms of service, with your own key"),
     "stocks_daily": Source("daily prices of Alpha Vantage, under its terms of service, with your own key"),
     "vgg16": Source("Simonyan and Zisserman (ICLR 2015), VGG16 as trained in Oxford; CC BY 4.0"),
@@ -139,6 +143,8 @@ def fetch(name: str, raw: Path, *, say: Say = print) -> None:
         _fetch_stocks(name, raw / "stocks", say)
     if name == "vgg16":
         _fetch_vgg16(raw, say)
+    if name == "human36m":
+        _list_human36m(raw / "human36m", say)
     if _has_unpacked(name, raw, say):
         return
     for file in SOURCES[name].files:
@@ -357,6 +363,32 @@ def _copy_stocks(mirror: Path, folder: Path, say: Say) -> bool:
         say(f"{path}: sha256 correct")
     write_sums(index, sums)
     return True
+
+
+# --- Human3.6M --------------------------------------------------------------------------------------
+
+
+def _list_human36m(folder: Path, say: Say) -> None:
+    """Nothing is fetched, which the licence forbids: the user's own images are listed with their sha256.
+
+    An image that was listed before and has changed since is refused; one that is gone leaves the list.
+    """
+    index = folder / "SHA256SUMS"
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg") and path.is_file())
+    if not found:
+        raise UserError(
+            f"{folder}: expected JPEG images with names like S11_Walking.60457274_001621.jpg, in folders of any name, "
+            "found none; register at http://vision.imar.ro/human3.6m, and extract every fifth frame of the videos"
+        )
+    before, sums = read_sums(index) if index.is_file() else {}, {}
+    for path in found:
+        name = path.relative_to(folder).as_posix()
+        if name in before:
+            verify(path, before[name], remedy=f"put the right one back, or delete {index} to list all anew")
+        sums[name] = before.get(name) or sha256_of(path)
+    videos = in_videos(sums, folder)
+    write_sums(index, sums)
+    say(f"{index}: {sum(map(len, videos.values()))} images of {len(videos)} videos")
 
 
 # --- VGG16 ------------------------------------------------------------------------------------------

@@ -2,24 +2,25 @@
 
 import numpy as np
 import torch
+from jaxtyping import Int32, UInt8
 from torch import Tensor
 
 from framecast.data.base import Split
 
 
 class WindowSplit(Split):
-    """Sequence i is frames start[i] … start[i] + length − 1 of an array of frames (F, C, H, W), uint8.
+    """Sequence i is the frames ``rows[i]`` of an array of frames, in this order.
 
     Each frame is stored once, however many windows show it; the array stays on disk as a memory map.
     """
 
-    def __init__(self, frames: Tensor, starts: Tensor, length: int, device: torch.device) -> None:
-        self.frames, self.starts, self.length, self.device = frames, starts, length, device
+    def __init__(self, frames: UInt8[Tensor, "f c h w"], rows: Int32[Tensor, "n t"], device: torch.device) -> None:
+        self.frames, self.rows, self.device = frames, rows, device
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.rows)
 
     def batch(self, indices: np.ndarray, epoch: int = 0) -> Tensor:
-        """Windows by index, (B, T, C, H, W) float32; the epoch plays no part."""
-        rows = self.starts[torch.as_tensor(indices)].long()[:, None] + torch.arange(self.length)
+        """Windows by index, (B, T, C, H, W) float32 in [0, 1]; the epoch plays no part."""
+        rows = self.rows[torch.as_tensor(indices)].long()
         return self.frames[rows].to(self.device).float() / 255
