@@ -5,7 +5,6 @@ files become ``arrays.safetensors``, read as a memory map, and the manifest that
 """
 
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,7 +59,7 @@ def prepare(grid: "Grid", name: str) -> None:
             save_file({key: np.ascontiguousarray(array) for key, array in made.arrays.items()}, partial)
     stored: dict[str, np.ndarray | Stream] = {**made.arrays, **streams}
     arrays = {key: {"shape": list(array.shape), "dtype": str(array.dtype)} for key, array in stored.items()}
-    sizes = _sizes(kind, _opened(folder))
+    sizes = _sizes(kind, {key: _shape_of(array) for key, array in stored.items()})
     manifest = {
         "dataset": name,
         "key": grid.data_key(name),
@@ -76,14 +75,16 @@ def prepare(grid: "Grid", name: str) -> None:
     artifacts.write_json(folder / "manifest.json", manifest)
 
 
+def _shape_of(array: np.ndarray | Stream) -> Tensor:
+    """An array, or, of one that need not fit into memory, a tensor without content that has its shape and type."""
+    if isinstance(array, Stream):
+        return torch.empty(array.shape, dtype=getattr(torch, array.dtype), device="meta")
+    return torch.from_numpy(array)
+
+
 def _sizes(dataset: Dataset, arrays: dict[str, Tensor]) -> dict[str, int]:
     cpu = torch.device("cpu")
     return {split: len(dataset.split(split, arrays, seed=0, device=cpu)) for split in SPLITS}
-
-
-def _opened(folder: Path) -> dict[str, Tensor]:
-    file = safe_open(folder / "arrays.safetensors", framework="pt")
-    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
 
 class Prepared:
@@ -102,7 +103,8 @@ class Prepared:
     @cached_property
     def arrays(self) -> dict[str, Tensor]:
         """The named arrays; only what is read is loaded."""
-        return _opened(self.folder)
+        file = safe_open(self.folder / "arrays.safetensors", framework="pt")
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
     def split(self, name: SplitName, seed: int, device: torch.device) -> Split:
         """One split on a device."""

@@ -65,10 +65,15 @@ def counts(tmp_path: Path, listed: list[str], **arguments) -> list[int]:
     return [len(prepared.arrays[f"rows_{split}"]) for split in SPLITS]
 
 
-@pytest.mark.parametrize("take", ["Walking", "Walking 1", "Walking_1"])
-def test_windows_of_a_full_tree_of_names(tmp_path, take):
-    """Two takes of 620 images for each of 7 subjects and 4 cameras, and what is not asked for beside them."""
-    listed = [*names(take, 620), *names("Directions 1", 620), *names("_ALL 1", 620), *names("WalkDog", 620)]
+def test_the_action_of_a_take():
+    actions = {Video(1, take, 1).action for take in ("Walking", "Walking 1", "Walking_2")}
+    assert actions == {"Walking"}
+    assert [Video(1, take, 1).action for take in ("WalkDog 1", "_ALL 1")] == ["WalkDog", "_ALL"]
+
+
+def test_windows_of_a_full_tree_of_names(tmp_path):
+    """620 images of each of four actions, 7 subjects and 4 cameras."""
+    listed = [*names("Walking 1", 620), *names("Directions 1", 620), *names("_ALL 1", 620), *names("WalkDog", 620)]
     assert counts(tmp_path, listed, actions=["Walking"]) == [4 * 4 * 61, 4 * 122, 2 * 4 * 122]
     everything = Human36M().prepare(tmp_path)
     assert len(everything.arrays["rows_train"]) == 3 * 4 * 4 * 61
@@ -80,11 +85,11 @@ def test_windows_of_a_full_tree_of_names(tmp_path, take):
 
 def test_no_window_spans_a_gap(tmp_path):
     listed = names("Walking", 60, without=(20, 41))
-    assert counts(tmp_path, listed, train_stride=1, test_stride=1) == [4 * 4 * 14, 4 * 14, 8 * 14]
+    assert counts(tmp_path, listed, train_stride=1, test_stride=1) == [4 * 4 * 16, 4 * 16, 8 * 16]
     video = {1 + 5 * index: "" for index in range(60) if index not in (20, 41)}
     windows = Human36M().windows(video, 1)
     assert (np.diff(windows, axis=1) == 10).all()
-    assert windows[:, 0].tolist() == [*range(1, 27, 5), *range(106, 132, 5), *range(211, 222, 5)][: len(windows)]
+    assert windows[:, 0].tolist() == [*range(1, 27, 5), *range(106, 132, 5), *range(211, 227, 5)]
 
 
 def test_windows_equal_a_search_through_all_starts():
@@ -145,11 +150,11 @@ def test_sequences_show_every_second_image_of_one_video_of_their_split(drawn):
     dataset = Human36M(**SMALL)
     arrays, sums = tensors(dataset.prepare(drawn)), read_sums(drawn / "human36m" / "SHA256SUMS")
     videos = in_videos(sums, drawn)
-    where = {
-        read_image(drawn / "human36m" / name, sums[name], crop="none", size=SIZE).tobytes(): (video, number)
-        for video, images in videos.items()
-        for number, name in images.items()
-    }
+    where: dict[bytes, set[tuple[Video, int]]] = {}  # a figure may look the same twice
+    for video, images in videos.items():
+        for number, name in images.items():
+            image = read_image(drawn / "human36m" / name, sums[name], crop="none", size=SIZE)
+            where.setdefault(image.tobytes(), set()).add((video, number))
     seen: dict[str, set[int]] = {}
     for split in SPLITS:
         opened = dataset.split(split, arrays, seed=0, device=CPU)
@@ -157,9 +162,13 @@ def test_sequences_show_every_second_image_of_one_video_of_their_split(drawn):
         takes = {}
         for index, sequence in enumerate((opened.batch(np.arange(len(opened))) * 255).round().byte().numpy()):
             shown = [where[frame.tobytes()] for frame in sequence]
-            assert len({video for video, _ in shown}) == 1
-            assert np.diff([number for _, number in shown]).tolist() == [10] * 7
-            video = shown[0][0]
+            begins = [
+                (video, first)
+                for video, first in shown[0]
+                if all((video, first + 10 * step) in there for step, there in enumerate(shown))
+            ]
+            assert begins
+            video = begins[0][0]
             assert video.subject == arrays[f"subject_{split}"][index]
             takes.setdefault(int(arrays[f"group_{split}"][index]), set()).add((video.subject, video.take))
         assert all(len(one) == 1 for one in takes.values())
@@ -249,7 +258,7 @@ def test_fetch_lists_what_is_there_and_refuses_what_has_changed(tmp_path):
     fetch("human36m", tmp_path, say=quiet)
     assert len(read_sums(folder / "SHA256SUMS")) == 4
     (folder / "S1_Walking.54138969_000001.jpg").write_bytes(b"other")
-    with pytest.raises(UserError, match="expected sha256 .* found"):
+    with pytest.raises(UserError, match=r"expected sha256 .* found"):
         fetch("human36m", tmp_path, say=quiet)
     (folder / "S1_Walking.54138969_000001.jpg").unlink()
     with pytest.raises(UserError, match=r"000001\.jpg: expected an image, found none"):

@@ -121,7 +121,7 @@ class Bair(Dataset):
             part: Part = "test" if split == "test" else "train"
             shape = (after - first, self.stored, *self.frame_shape)
             streams[f"frames_{split}"] = Stream(shape, partial(self._blocks, files[part], first, after))
-            arrays[f"group_{split}"] = np.repeat(np.arange(first, after, dtype=np.int32), self.windows)
+            arrays[f"group_{split}"] = np.repeat(np.arange(first, after), self.windows)
         facts = {
             "source": self.source,
             "origin": ORIGINS[self.source].format(self.camera),

@@ -216,8 +216,8 @@ def _indices(
     counts = [len(one) for one in rows]
     return {
         f"rows_{split}": np.concatenate(rows).astype(np.int32),
-        f"group_{split}": np.repeat([takes[video.subject, video.take] for video in used], counts).astype(np.int32),
-        f"subject_{split}": np.repeat([video.subject for video in used], counts).astype(np.int32),
+        f"group_{split}": np.repeat([takes[video.subject, video.take] for video in used], counts),
+        f"subject_{split}": np.repeat([video.subject for video in used], counts),
     }
 
 
