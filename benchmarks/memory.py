@@ -29,15 +29,15 @@ scales: {{sized: {{}}}}
 
 #: Sets whose arrays need not fit into memory, and their size; ``prepare`` draws, writes and reads back their files.
 STREAMED = {
-    "bair": ("kind: bair, source: stand-in, frame_size: 32, validation: 20, test: 20, train: {}", 60, 600),
-    "human36m": ("kind: human36m, source: stand-in, frame_size: 32, cameras: [54138969], images: {}", 60, 600),
+    "bair": ("kind: bair, source: stand-in, frame_size: 32, validation: 20, test: 20, train: {}", 40, 400),
+    "human36m": ("kind: human36m, source: stand-in, frame_size: 32, cameras: [54138969], images: {}", 40, 400),
 }
 ONLY_PREPARED = """
 scale: sized
 seeds: [1]
-studies: {{one: {{datasets: [streamed], models: [], depths: [1], losses: [mse]}}}}
+studies: {{one: {{datasets: [streamed], models: [seq2seq_convlstm], depths: [1], losses: [mse]}}}}
 datasets: {{streamed: {{{}}}}}
-models: {{}}
+models: {{seq2seq_convlstm: {{kind: seq2seq_convlstm}}}}
 baselines: [copy_last]
 figures: {{}}
 losses: {{mse: {{mse: 1}}}}
