@@ -188,6 +188,8 @@ def test_sequence_counts_of_the_whole_dataset(full_tree, arguments, expected):
         (lambda train: (train / "traj_256_to_511.tfrecords").unlink(), "begins with trajectory 256, found 512"),
         (lambda train: (train / "traj_256_to_300.tfrecords").touch(), "begins with trajectory 301, found 256|512"),
         (lambda train: (train / "traj_x.tfrecords").touch(), "expected a name like"),
+        (lambda train: (train / f"traj_0_to_{10**30}.tfrecords").touch(), "expected a name like"),
+        (lambda train: (train / "traj_9_to_8.tfrecords").touch(), "expected a name like"),
         (lambda train: (train / "traj_42752_to_43007.tfrecords").unlink(), "begins with trajectory 42752, found 43008"),
         (lambda train: (train / "traj_43008_to_43263.tfrecords").unlink(), "expected 43264 trajectories, found 43008"),
         (lambda train: shutil.rmtree(train), "found none"),

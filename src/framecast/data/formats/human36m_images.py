@@ -21,7 +21,7 @@ from framecast.errors import UserError
 
 STEP = 5  #: frames of the video from one stored image to the next
 SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
-NAME = re.compile(r"S(\d+)_(.+)\.(\d+)_(\d+)\.jpe?g")
+NAME = re.compile(r"S(\d{1,9})_(.+)\.(\d{1,9})_(\d{1,9})\.jpe?g", re.IGNORECASE)
 TAKE = re.compile(r"[ _]\d$")
 
 Crop = Literal["none", "central"]

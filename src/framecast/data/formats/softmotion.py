@@ -39,7 +39,7 @@ Part = Literal["train", "test"]
 Opener = Callable[[], AbstractContextManager[BufferedIOBase]]
 Camera = Literal["image_aux1", "image_main"]
 TRAJECTORIES: dict[Part, int] = {"train": 43_264, "test": 256}  #: in the published files
-NAME = re.compile(r"traj_(\d+)_to_(\d+)\.tfrecords")
+NAME = re.compile(r"traj_(\d{1,9})_to_(\d{1,9})\.tfrecords")
 
 
 @dataclass(frozen=True)
