@@ -17,6 +17,7 @@ BLOCKS = 3
 GRIPPER, ARM = 0.075, 0.045  #: radius of the gripper and of the arm
 SHOULDER = (0.5, -0.25)  #: where the arm comes from, x and y
 SUBSTEPS, SETTLING = 4, 12  #: of the motion: for each frame, and before the first, until no block lies on another
+REACH = np.array([0.76, 1.4, 1.4, 0.76])[:, None]  #: how far apart the points that shape the gripper's curve may lie
 EDGE = 0.06  #: width of the rim around the table
 
 RIM, LINK, HAND, PALM = (0.25, 0.22, 0.20), (0.20, 0.22, 0.26), (0.85, 0.85, 0.88), (0.10, 0.10, 0.12)
@@ -47,7 +48,7 @@ def trajectory(seed: int, stream: int, number: int, size: int) -> Trajectory:
 
 
 def _scene(uniforms: Float[np.ndarray, "d"]) -> _Scene:
-    points = 0.12 + 0.76 * uniforms[:8].reshape(4, 2)
+    points = 0.5 + REACH * (uniforms[:8].reshape(4, 2) - 0.5)
     along, aside_x, aside_y, half = uniforms[8 : 8 + 4 * BLOCKS].reshape(BLOCKS, 4).T
     halves = 0.06 + 0.03 * half
     fine = _curve(points, np.arange(FRAMES_EACH * SUBSTEPS) / (FRAMES_EACH * SUBSTEPS))
@@ -66,9 +67,10 @@ def _scene(uniforms: Float[np.ndarray, "d"]) -> _Scene:
 
 
 def _curve(points: Float[np.ndarray, "4 2"], s: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 2"]:
-    """Cubic Bézier: (1−s)³ p₀ + 3 s (1−s)² p₁ + 3 s² (1−s) p₂ + s³ p₃."""
+    """Cubic Bézier, kept on the table: (1−s)³ p₀ + 3 s (1−s)² p₁ + 3 s² (1−s) p₂ + s³ p₃."""
     r, s = 1 - s[:, None], s[:, None]
-    return r * r * r * points[0] + 3 * s * r * r * points[1] + 3 * s * s * r * points[2] + s * s * s * points[3]
+    curve = r * r * r * points[0] + 3 * s * r * r * points[1] + 3 * s * s * r * points[2] + s * s * s * points[3]
+    return np.clip(curve, 0.1, 0.9)
 
 
 def _shoved(at: np.ndarray, halves: np.ndarray, gripper: np.ndarray) -> np.ndarray:
