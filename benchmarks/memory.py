@@ -27,9 +27,48 @@ evaluation: {{metrics: [mse_pix01, psnr_frame, ssim_f1], primary: mse_pix01, bat
 scales: {{sized: {{}}}}
 """
 
+#: Sets whose arrays need not fit into memory, and their size; ``prepare`` draws, writes and reads back their files.
+STREAMED = {
+    "bair": ("kind: bair, source: stand-in, frame_size: 32, validation: 20, test: 20, train: {}", 40, 400),
+    "human36m": ("kind: human36m, source: stand-in, frame_size: 32, cameras: [54138969], images: {}", 40, 400),
+}
+ONLY_PREPARED = """
+scale: sized
+seeds: [1]
+studies: {{one: {{datasets: [streamed], models: [seq2seq_convlstm], depths: [1], losses: [mse]}}}}
+datasets: {{streamed: {{{}}}}}
+models: {{seq2seq_convlstm: {{kind: seq2seq_convlstm}}}}
+baselines: [copy_last]
+figures: {{}}
+losses: {{mse: {{mse: 1}}}}
+training: {{epochs: 1, batch_size: 1, learning_rate: 1.0e-3}}
+evaluation: {{metrics: [mse_pix01], primary: mse_pix01}}
+scales: {{sized: {{}}}}
+"""
+
 
 def rows() -> list[Row]:
-    """One row per phase; the same batch at both sizes."""
+    """One row per phase, the same batch at both sizes; and one per set that is streamed."""
+    return [*_phases(), *(_streamed(name, *about) for name, about in STREAMED.items())]
+
+
+def _streamed(name: str, dataset: str, small: int, large: int) -> Row:
+    peaks = {}
+    for size in (small, large):
+        with scratch(params=ONLY_PREPARED.format(dataset.format(size))) as folder:
+            peaks[size] = used_by("framecast", "prepare", "streamed", cwd=folder).peak
+    return Row(
+        f"peak memory, prepare {name}",
+        f"{peaks[large]:.0f} MiB at {large}",
+        f"{peaks[small]:.0f} MiB at {small}",
+        peaks[large] / peaks[small],
+        f"× for {large // small} × the data",
+        "",
+        None,
+    )
+
+
+def _phases() -> list[Row]:
     small, large = _peaks(SMALL), _peaks(LARGE)
     return [
         Row(

@@ -92,7 +92,11 @@ def efficiency() -> None:
 
 
 @app.command()
-def fetch(names: Annotated[list[str], typer.Argument(help="mnist, moving_mnist, stocks, stocks_daily, vgg16")]) -> None:
+def fetch(
+    names: Annotated[
+        list[str], typer.Argument(help="mnist, moving_mnist, bair, human36m, stocks, stocks_daily, vgg16")
+    ],
+) -> None:
     """Fetch published files into data/raw, from their mirrors or from FRAMECAST_MIRROR."""
     from framecast.data.fetching import fetch as fetching
     from framecast.study.grid import RAW

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -237,7 +238,7 @@ def test_a_mirror_with_a_wrong_file_gives_way_to_the_published_address(published
 
 
 def test_a_wrong_name_or_mirror_is_refused(tmp_path: Path, monkeypatch) -> None:
-    with pytest.raises(UserError, match="allowed: mnist, moving_mnist, stocks"):
+    with pytest.raises(UserError, match="allowed: mnist, moving_mnist, bair, human36m, stocks"):
         fetch("mnits", tmp_path)
     monkeypatch.setenv("FRAMECAST_MIRROR", "https://example.org/files")
     with pytest.raises(UserError, match="expected a folder or a file:// address"):
@@ -266,6 +267,29 @@ def test_ensure_copies_from_the_mirror_only(published, tmp_path: Path, monkeypat
         fetch("stocks_daily", tmp_path / "other", say=lambda _: None)
 
 
+def test_an_unpacked_folder_serves_in_the_place_of_its_archive(published, tmp_path: Path, monkeypatch) -> None:
+    """Whoever has unpacked the files need not download them again; what a mirror has of them is copied."""
+    server = published("whole")
+    monkeypatch.setitem(SOURCES, "sample", replace(SOURCES["sample"], folder="unpacked"))
+    (tmp_path / "raw" / "sample" / "unpacked" / "test").mkdir(parents=True)
+    (tmp_path / "raw" / "sample" / "unpacked" / "test" / "a").write_text("mine\n")
+    mirror = tmp_path / "mirror" / "sample" / "unpacked"
+    for name in ("train/b", "test/a"):
+        (mirror / name).parent.mkdir(parents=True)
+        (mirror / name).write_text("the mirror's\n")
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(tmp_path / "mirror"))
+    fetch("sample", tmp_path / "raw", say=lambda _: None)
+    assert sorted(os.listdir(tmp_path / "raw" / "sample")) == ["unpacked"]
+    assert (tmp_path / "raw" / "sample" / "unpacked" / "test" / "a").read_text() == "mine\n"
+    assert (tmp_path / "raw" / "sample" / "unpacked" / "train" / "b").read_text() == "the mirror's\n"
+    fetch("sample", tmp_path / "new", say=lambda _: None)
+    assert sorted(os.listdir(tmp_path / "new" / "sample" / "unpacked")) == ["test", "train"]
+    assert not server.ranges
+    (tmp_path / "mirror" / "sample" / "sample.bin").write_bytes(CONTENT)
+    fetch("sample", tmp_path / "packed", say=lambda _: None)
+    assert os.listdir(tmp_path / "packed" / "sample") == ["sample.bin"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "needed"),
     [
@@ -279,6 +303,10 @@ def test_ensure_copies_from_the_mirror_only(published, tmp_path: Path, monkeypat
         ({"kind": "stocks"}, ("stocks",)),
         ({"kind": "stocks", "interval": "daily"}, ("stocks_daily",)),
         ({"kind": "generated_sins"}, ()),
+        ({"kind": "bair", "source": "stand-in"}, ()),
+        ({"kind": "bair"}, ("bair",)),
+        ({"kind": "human36m", "source": "stand-in"}, ()),
+        ({"kind": "human36m"}, ("human36m",)),
     ],
 )
 def test_a_dataset_needs_the_files_that_it_opens_and_no_other(

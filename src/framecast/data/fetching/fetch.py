@@ -21,6 +21,8 @@ from pathlib import Path
 
 from framecast.artifacts import replacing, sha256_of
 from framecast.artifacts.locks import Lock
+from framecast.data.formats import softmotion
+from framecast.data.formats.human36m_images import in_videos
 from framecast.data.formats.idx import MNIST_SHA256
 from framecast.data.formats.kth_sequences import ARCHIVES_SHA1 as KTH_SHA1
 from framecast.data.formats.kth_sequences import NAME as KTH_LIST
@@ -59,10 +61,14 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Source:
-    """Files that are fetched together; ``terms`` is whose they are and under which terms, in one line."""
+    """Files that are fetched together; ``terms`` is whose they are and under which terms, in one line.
+
+    ``folder``, beside the files, holds what they unpack to; where it is, the files are not needed.
+    """
 
     terms: str
     files: tuple[RemoteFile, ...] = ()
+    folder: str | None = None
 
 
 def _mnist(name: str, size: int, sha256: str) -> RemoteFile:
@@ -113,6 +119,21 @@ SOURCES = {
             ),
         ),
     ),
+    "bair": Source(
+        "Ebert, Finn, Lee and Levine (CoRL 2017), BAIR robot pushing, 30 GiB; cite the paper, no licence is stated",
+        (
+            RemoteFile(
+                softmotion.TAR,
+                softmotion.TAR_BYTES,
+                softmotion.TAR_SHA256,
+                (f"http://rail.eecs.berkeley.edu/datasets/{softmotion.TAR}",),
+            ),
+        ),
+        folder=softmotion.FOLDER,
+    ),
+    "human36m": Source(
+        "Ionescu, Papava, Olaru and Sminchisescu (TPAMI 2014), Human3.6M; for registered users, not to be passed on"
+    ),
     "stocks": Source("one-minute prices of Alpha Vantage, under its terms of service, with your own key"),
     "stocks_daily": Source("daily prices of Alpha Vantage, under its terms of service, with your own key"),
     "vgg16": Source("Simonyan and Zisserman (ICLR 2015), VGG16 as trained in Oxford; CC BY 4.0"),
@@ -149,6 +170,10 @@ def fetch(name: str, raw: Path, *, say: Say = print) -> None:
         _fetch_stocks(name, raw / "stocks", say)
     if name == "vgg16":
         _fetch_vgg16(raw, say)
+    if name == "human36m":
+        _list_human36m(raw / "human36m", say)
+    if _has_unpacked(name, raw, say):
+        return
     for file in SOURCES[name].files:
         _fetch_file(name, file, raw / name / file.name, say)
 
@@ -172,6 +197,8 @@ def _copy_missing(name: str, mirror: Path, raw: Path, say: Say) -> None:
         return
     if name.startswith("stocks") and not (raw / "stocks" / "SHA256SUMS").exists():
         _copy_stocks(mirror / "stocks", raw / "stocks", say)
+    if _has_unpacked(name, raw, say):
+        return
     for file in SOURCES[name].files:
         path = raw / name / file.name
         if not path.exists() and (held := _held(mirror, name, file)):
@@ -187,6 +214,26 @@ def _fetch_file(name: str, file: RemoteFile, path: Path, say: Say) -> None:
     held = _held(mirror, name, file) if mirror else ()
     missing = [f"{mirror}: has no {name}/{file.name}"] if mirror and not held else []
     return _try_each(file, path, (*held, *file.urls), say, missing)
+
+
+def _has_unpacked(name: str, raw: Path, say: Say) -> bool:
+    """Whether the unpacked folder of a source is here, once what the mirror has of it beyond that was copied.
+
+    A mirror that has the packed files too is copied from only where the folder is here already.
+    """
+    if (folder := SOURCES[name].folder) is None:
+        return False
+    here, mirror = raw / name / folder, _mirror()
+    packed_held = mirror and any(_held(mirror, name, file) for file in SOURCES[name].files)
+    for there in (mirror / name / folder, mirror / folder) if mirror and (here.is_dir() or not packed_held) else ():
+        for path in sorted(one for one in there.rglob("*") if one.is_file()):
+            if not (copy := here / path.relative_to(there)).exists():
+                with replacing(copy) as partial:
+                    shutil.copyfile(path, partial)
+                say(f"{copy}: from {there}")
+    if here.is_dir():
+        say(f"{here}: here, unpacked; its checksums are looked at when it is read")
+    return here.is_dir()
 
 
 def _mirror() -> Path | None:
@@ -383,6 +430,32 @@ def _copy_stocks(mirror: Path, folder: Path, say: Say) -> bool:
         say(f"{path}: sha256 correct")
     write_sums(index, sums)
     return True
+
+
+# --- Human3.6M --------------------------------------------------------------------------------------
+
+
+def _list_human36m(folder: Path, say: Say) -> None:
+    """Nothing is fetched, which the licence forbids: the user's own images are listed with their sha256.
+
+    An image that was listed before and has changed since is refused; one that is gone leaves the list.
+    """
+    index = folder / "SHA256SUMS"
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg") and path.is_file())
+    if not found:
+        raise UserError(
+            f"{folder}: expected JPEG images with names like S11_Walking.60457274_001621.jpg, in folders of any name, "
+            "found none; register at http://vision.imar.ro/human3.6m, and extract every fifth frame of the videos"
+        )
+    before, sums = read_sums(index) if index.is_file() else {}, {}
+    for path in found:
+        name = path.relative_to(folder).as_posix()
+        if name in before:
+            verify(path, before[name], remedy=f"put the right one back, or delete {index} to list all anew")
+        sums[name] = before.get(name) or sha256_of(path)
+    videos = in_videos(sums, folder)
+    write_sums(index, sums)
+    say(f"{index}: {sum(map(len, videos.values()))} images of {len(videos)} videos")
 
 
 # --- VGG16 ------------------------------------------------------------------------------------------

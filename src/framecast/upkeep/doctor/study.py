@@ -54,6 +54,11 @@ def _raw_files(dataset: str, source: str, index: str | None) -> Iterator[Line]:
     from framecast.study.grid import RAW
 
     about, cure = f"dataset {dataset}", f"run `framecast fetch {source}`"
+    folder = fetch.SOURCES[source].folder
+    if folder is not None and (RAW / source / folder).is_dir():
+        unpacked = sum(path.is_file() for path in (RAW / source / folder).rglob("*"))
+        yield Line("ok", about, f"{unpacked} raw files of {source}, unpacked")
+        return
     if index is not None and not (RAW / index).is_file():
         wanted = [RAW / index]
     elif index is not None:

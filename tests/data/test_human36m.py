@@ -1,0 +1,266 @@
+"""Human3.6M: windows from names alone, split subjects, every image checked, the licence's tree left where it is."""
+
+import io
+import random
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from framecast.artifacts import sha256_of
+from framecast.data.base import SPLITS
+from framecast.data.fetching.fetch import fetch
+from framecast.data.formats.human36m_images import SUBJECTS, Video, in_videos, read_image
+from framecast.data.formats.sha256sums import read_sums, write_sums
+from framecast.data.generated.figure_in_a_room import CAMERAS
+from framecast.data.human36m import Human36M, write_stand_in
+from framecast.data.shared.streams import StreamedPrepared
+from framecast.errors import UserError
+
+CPU = torch.device("cpu")
+SIZE = 12
+SMALL = {"frame_size": SIZE, "images": 20, "actions": ["Walking", "Greeting"], "cameras": [54138969, 60457274]}
+
+
+def tensors(prepared: StreamedPrepared) -> dict[str, torch.Tensor]:
+    arrays = dict(prepared.arrays) | {name: stream.array() for name, stream in prepared.streams.items()}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def quiet(_: str) -> None:
+    """Nothing is said."""
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
+    """``data/raw`` with a user's tree: the stand-in's images, in a folder for each subject, listed by fetch."""
+    raw = tmp_path_factory.mktemp("raw")
+    for subject, action, camera in product(SUBJECTS, SMALL["actions"], SMALL["cameras"]):
+        folder = raw / "human36m" / f"S{subject}"
+        folder.mkdir(parents=True, exist_ok=True)
+        write_stand_in(folder, Video(subject, action, camera), count=20, side=2 * SIZE)
+    fetch("human36m", raw, say=quiet)
+    return raw
+
+
+# --- names and windows --------------------------------------------------------------------------------
+
+
+def names(take: str, count: int, *, subjects: tuple[int, ...] = SUBJECTS, without: tuple[int, ...] = ()) -> list[str]:
+    """The names of ``count`` stored images of each camera; some are missing."""
+    return [
+        f"S{subject}/{Video(subject, take, camera).image(1 + 5 * index)}"
+        for subject, camera, index in product(subjects, CAMERAS, range(count))
+        if index not in without
+    ]
+
+
+def counts(tmp_path: Path, listed: list[str], **arguments) -> list[int]:
+    (tmp_path / "human36m").mkdir()
+    write_sums(tmp_path / "human36m" / "SHA256SUMS", dict.fromkeys(listed, 64 * "0"))
+    prepared = Human36M(**arguments).prepare(tmp_path)
+    return [len(prepared.arrays[f"rows_{split}"]) for split in SPLITS]
+
+
+def test_the_action_of_a_take():
+    actions = {Video(1, take, 1).action for take in ("Walking", "Walking 1", "Walking_2")}
+    assert actions == {"Walking"}
+    assert [Video(1, take, 1).action for take in ("WalkDog 1", "_ALL 1")] == ["WalkDog", "_ALL"]
+
+
+def test_windows_of_a_full_tree_of_names(tmp_path):
+    """620 images of each of four actions, 7 subjects and 4 cameras."""
+    listed = [*names("Walking 1", 620), *names("Directions 1", 620), *names("_ALL 1", 620), *names("WalkDog", 620)]
+    assert counts(tmp_path, listed, actions=["Walking"]) == [4 * 4 * 61, 4 * 122, 2 * 4 * 122]
+    everything = Human36M().prepare(tmp_path)
+    assert len(everything.arrays["rows_train"]) == 3 * 4 * 4 * 61
+    assert not any("_ALL" in video for video in everything.facts["videos"]["train"])
+    one = Human36M(cameras=[58860488], context=2, horizon=2, subsampling=1, train_stride=1).prepare(tmp_path)
+    assert len(one.arrays["rows_train"]) == 3 * 4 * 617
+    assert one.streams["frames_train"].shape == (3 * 4 * 620, 3, 100, 100)
+
+
+def test_no_window_spans_a_gap(tmp_path):
+    listed = names("Walking", 60, without=(20, 41))
+    assert counts(tmp_path, listed, train_stride=1, test_stride=1) == [4 * 4 * 16, 4 * 16, 8 * 16]
+    video = {1 + 5 * index: "" for index in range(60) if index not in (20, 41)}
+    windows = Human36M().windows(video, 1)
+    assert (np.diff(windows, axis=1) == 10).all()
+    assert windows[:, 0].tolist() == [*range(1, 27, 5), *range(106, 132, 5), *range(211, 227, 5)]
+
+
+def test_windows_equal_a_search_through_all_starts():
+    chance = random.Random(0)
+    for _ in range(50):
+        there = sorted(chance.sample(range(80), 70))
+        video = {1 + 5 * index: "" for index in there}
+        dataset = Human36M(context=2, horizon=chance.choice([1, 3]), subsampling=chance.choice([1, 2, 3]))
+        stride, length = chance.choice([1, 2, 5]), dataset.length
+        expected, begin = [], 0
+        for at, index in enumerate(there):
+            begin = index if at == 0 or there[at - 1] != index - 1 else begin
+            whole = all(other in there for other in range(index, index + length))
+            if whole and (index - begin) % stride == 0:
+                expected.append([1 + 5 * one for one in range(index, index + length, dataset.subsampling)])
+        assert dataset.windows(video, stride).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("S1/S1_Walking_54138969_000001.jpg", "expected names like S11_Walking.60457274_001621.jpg, found S1/S1_Walk"),
+        (f"S1/S1_Walking.54138969_{10**30}.jpg", "expected names like"),
+        ("other/S1_Walking.54138969_000001.jpg", "each frame once, found S1/S1_.* and other/S1_Walking"),
+    ],
+)
+def test_names_that_do_not_fit(tmp_path, name, message):
+    with pytest.raises(UserError, match=message):
+        counts(tmp_path, ["notes.txt", *names("Walking", 20), name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"actions": ["Flying"]}, "actions: found Flying; allowed: Directions, Greeting, Walking"),
+        ({"cameras": [1]}, "cameras: found 1; allowed: 54138969, 55011271"),
+        ({"train_subjects": [1, 9]}, "found subject 9 twice"),
+        ({"images": 14}, "expected train sequences of subjects 1, 5, 6, 7 with 15 stored images in a row, found none"),
+    ],
+)
+def test_arguments_that_do_not_fit(arguments, message):
+    with pytest.raises(UserError, match=message):
+        Human36M(source="stand-in", **arguments).prepare(Path())
+
+
+# --- images -------------------------------------------------------------------------------------------
+
+
+def test_the_stand_in_is_read_like_the_users_own_tree(drawn):
+    stand_in, own = Human36M(source="stand-in", **SMALL).prepare(Path()), Human36M(**SMALL).prepare(drawn)
+    assert (stand_in.facts["source"], own.facts["source"]) == ("stand-in", "official")
+    found, expected = tensors(own), tensors(stand_in)
+    assert found.keys() == expected.keys()
+    for name, array in found.items():
+        assert torch.equal(array, expected[name]), name
+
+
+def test_sequences_show_every_second_image_of_one_video_of_their_split(drawn):
+    dataset = Human36M(**SMALL)
+    arrays, sums = tensors(dataset.prepare(drawn)), read_sums(drawn / "human36m" / "SHA256SUMS")
+    videos = in_videos(sums, drawn)
+    where: dict[bytes, set[tuple[Video, int]]] = {}  # a figure may look the same twice
+    for video, images in videos.items():
+        for number, name in images.items():
+            image = read_image(drawn / "human36m" / name, sums[name], crop="none", size=SIZE)
+            where.setdefault(image.tobytes(), set()).add((video, number))
+    seen: dict[str, set[int]] = {}
+    for split in SPLITS:
+        opened = dataset.split(split, arrays, seed=0, device=CPU)
+        assert len(opened) == len(arrays[f"group_{split}"]) > 0
+        takes = {}
+        for index, sequence in enumerate((opened.batch(np.arange(len(opened))) * 255).round().byte().numpy()):
+            shown = [where[frame.tobytes()] for frame in sequence]
+            begins = [
+                (video, first)
+                for video, first in shown[0]
+                if all((video, first + 10 * step) in there for step, there in enumerate(shown))
+            ]
+            assert begins
+            video = begins[0][0]
+            assert video.subject == arrays[f"subject_{split}"][index]
+            takes.setdefault(int(arrays[f"group_{split}"][index]), set()).add((video.subject, video.take))
+        assert all(len(one) == 1 for one in takes.values())
+        seen[split] = set(arrays[f"subject_{split}"].tolist())
+    assert seen == {"train": {1, 5, 6, 7}, "validation": {8}, "test": {9, 11}}
+
+
+def test_crop_and_reduction(tmp_path):
+    image = np.zeros((40, 48, 3), np.uint8)
+    image[10:30, 12:36, 0] = 200
+    image[:, :, 2] = np.arange(48) * 5
+    path = tmp_path / "S1_Walking.54138969_000001.jpg"
+    Image.fromarray(image).save(path, quality=100, subsampling=0)
+    stored = np.asarray(Image.open(path)).astype(int)
+    central = read_image(path, sha256_of(path), crop="central", size=4)
+    expected = stored[10:30, 12:36].reshape(4, 5, 4, 6, 3).mean((1, 3)).transpose(2, 0, 1)
+    assert np.abs(central - expected).max() <= 0.51
+    whole = read_image(path, sha256_of(path), crop="none", size=8)
+    assert np.abs(whole - stored.reshape(8, 5, 8, 6, 3).mean((1, 3)).transpose(2, 0, 1)).max() <= 0.51
+
+
+def encoded(image: Image.Image, form: str = "JPEG") -> bytes:
+    written = io.BytesIO()
+    image.save(written, form)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected a JPEG image, found cannot identify"),
+        (encoded(Image.new("RGB", (30, 30)))[:400], "expected a JPEG image, found"),
+        (encoded(Image.new("RGB", (30, 30)), "PNG"), "expected a JPEG image, found cannot identify"),
+        (encoded(Image.new("L", (30, 30))), "expected an RGB image of at least 12×12 .* found L of 30×30"),
+        (encoded(Image.new("RGB", (30, 11))), "at least 12×12 pixels after crop none, found RGB of 30×11"),
+    ],
+)
+def test_what_is_listed_but_is_no_such_image(tmp_path, content, message):
+    path = tmp_path / "S1_Walking.54138969_000001.jpg"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as refused:
+        read_image(path, sha256_of(path), crop="none", size=12)
+    assert "\n" not in str(refused.value)
+
+
+def test_flipped_bytes_are_one_line(drawn):
+    """Most of them would decode to other pixels without a word: a JPEG has no checksum of its own."""
+    chance, dataset = random.Random(0), Human36M(**SMALL)
+    images = sorted((drawn / "human36m" / "S9").iterdir())
+    prepared = dataset.prepare(drawn)
+    whole = prepared.streams["frames_test"].array()
+    for _ in range(20):
+        path = chance.choice(images)
+        content = path.read_bytes()
+        at = chance.randrange(len(content))
+        path.write_bytes(content[:at] + bytes([content[at] ^ chance.randrange(1, 256)]) + content[at + 1 :])
+        try:
+            with pytest.raises(UserError, match=rf"^{path}: expected sha256 .*, found .*$"):
+                read_image(path, read_sums(drawn / "human36m" / "SHA256SUMS")[f"S9/{path.name}"], crop="none", size=12)
+            try:
+                found = prepared.streams["frames_test"].array()
+            except UserError:
+                continue
+            assert np.array_equal(found, whole)  # an image between two that are shown
+        finally:
+            path.write_bytes(content)
+
+
+# --- the list -----------------------------------------------------------------------------------------
+
+
+def test_fetch_fetches_nothing_and_says_where_to_register(tmp_path):
+    with pytest.raises(UserError, match=r"found none; register at http://vision\.imar\.ro/human3\.6m"):
+        fetch("human36m", tmp_path, say=quiet)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fetch_lists_what_is_there_and_refuses_what_has_changed(tmp_path):
+    folder = tmp_path / "human36m"
+    folder.mkdir()
+    write_stand_in(folder, Video(1, "Walking", 54138969), count=3, side=16)
+    fetch("human36m", tmp_path, say=quiet)
+    first = read_sums(folder / "SHA256SUMS")
+    assert len(first) == 3
+    write_stand_in(folder, Video(5, "Walking", 54138969), count=2, side=16)
+    (folder / "S1_Walking.54138969_000006.jpg").unlink()
+    fetch("human36m", tmp_path, say=quiet)
+    assert len(read_sums(folder / "SHA256SUMS")) == 4
+    (folder / "S1_Walking.54138969_000001.jpg").write_bytes(b"other")
+    with pytest.raises(UserError, match=r"expected sha256 .* found"):
+        fetch("human36m", tmp_path, say=quiet)
+    (folder / "S1_Walking.54138969_000001.jpg").unlink()
+    with pytest.raises(UserError, match=r"000001\.jpg: expected an image, found none"):
+        read_image(folder / "S1_Walking.54138969_000001.jpg", 64 * "0", crop="none", size=8)
