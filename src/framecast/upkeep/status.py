@@ -155,7 +155,7 @@ def _why_stale(grid: Grid, cell: Cell) -> str:
         return "training was stopped under another key" if _others(grid.checkpoint_folder(cell), "step-*") else ""
     try:
         run = read_json(made[-1])
-        changes = list(_differences(run["parameters"], _plain(grid.parameters(cell))))
+        changes = list(differences(run["parameters"], _plain(grid.parameters(cell))))
         if run["fingerprints"]["code"] != grid.code(cell):
             changes.append("the code that trains it")
         if not changes and run["fingerprints"]["data"] != grid.data_key(cell.dataset):
@@ -171,11 +171,11 @@ def _others(folder: Path, name: str) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """``dataset.train 2500 → 1000`` for every value that two trees do not share."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif old != new:
         yield f"{path} {old} → {new}"
 
