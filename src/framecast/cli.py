@@ -250,9 +250,7 @@ def results() -> None:
 def diff(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[REV] [REV]", help="commits, or records' folders; by default HEAD and the working tree"
-        ),
+        typer.Argument(metavar="[REV] [REV]", help="commits or records; by default HEAD, the working tree"),
     ] = None,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", metavar="METRIC", help="instead of the primary one; all; repeatable")
@@ -273,14 +271,10 @@ def diff(
 
 @app.command()
 def gate(
-    names: Annotated[
-        list[str], typer.Argument(metavar="REV [REV]", help="a commit; by default beside the working tree")
-    ],
+    names: Annotated[list[str], typer.Argument(metavar="REV [REV]", help="a commit, and what is held against it")],
     max_regress: Annotated[
         list[str] | None,
-        typer.Option(
-            "--max-regress", metavar="METRIC=AMOUNT", help="how much worse a number may be, or N%; repeatable"
-        ),
+        typer.Option("--max-regress", metavar="METRIC=AMOUNT", help="how much worse it may be, or N%; repeatable"),
     ] = None,
     study: Annotated[str, typer.Option(metavar="STUDY", help="only the cells of one study")] = "",
 ) -> None:

@@ -66,9 +66,8 @@ def gate(named: Iterable[str], amounts: Iterable[str], study: str = "") -> int:
         raise Missing(f"gate: {found.before.name} has no number of a trained system by {', '.join(allowed)}")
     told = [f"{len(offenders)} worse"] * bool(offenders) + [f"{len(missing)} missing"] * bool(missing)
     limits = ", ".join(f"{metric} by {one.written}" for metric, one in allowed.items())
-    print(
-        f"gate: {counted(asked, 'number')} held against {found.before.name} ({limits}): {', '.join(told) or 'all hold'}"
-    )
+    outcome = ", ".join(told) or "all hold"
+    print(f"gate: {counted(asked, 'number')} held against {found.before.name} ({limits}): {outcome}")
     return WORSE if offenders else MISSING if missing else HELD
 
 
@@ -107,7 +106,8 @@ def _offence(number: Number, allowed: Allowed) -> str:
     if loss <= allowed.limit(before.mean):
         return ""
     noise = "one seed, so that noise is not known" if number.noise is None else f"noise {number.noise:.3g}"
-    return f"worse: {where}: {before.mean:.6g} → {after.mean:.6g}, worse by {loss:.3g} (allowed {allowed.written}; {noise})"
+    told = f"{before.mean:.6g} → {after.mean:.6g}, worse by {loss:.3g} (allowed {allowed.written}; {noise})"
+    return f"worse: {where}: {told}"
 
 
 def _missing(found: diff.Diff) -> list[str]:

@@ -19,7 +19,7 @@ HEADER = ("dataset", "system", "metric", "seeds", "before", "after", "change", "
 
 def written(diff: "Diff") -> str:
     """The whole comparison; what moved most stands first, what got worse before everything else."""
-    moved = sorted((number for number in diff.numbers if number.verdict != "same"), key=_order)
+    moved = sorted((number for number in diff.numbers if number.verdict != "the same"), key=_order)
     lines = [
         f"### What moved: {_code(diff.before.name)} → {_code(diff.after.name)}",
         "",
@@ -58,7 +58,7 @@ def _table(numbers: Sequence[Number]) -> Iterator[str]:
     for number in numbers:
         power, decimals = show.digits([number])
         metric = f"{scaled(number.metric, power)} ({show.better(number.metric)}), {number.mode}"
-        why = f": {'; '.join(number.why)}" if number.why else ""
+        why = f": {'; '.join(number.why)}" if number.verdict == "not comparable" else ""
         row = (number.dataset, show.label(number), metric, *show.cells(number, power, decimals), number.verdict + why)
         yield f"| {' | '.join(text.replace('|', '/') for text in row)} |"
     yield ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 AFFECTS_NUMBERS = False
 WIDEST = 160  #: columns, where no terminal says how many it has
-MOST_PARAMETERS = 8
+MOST_LINES = 8
 MOST_CELLS = 4
 HEADER = ("", "seeds", "before", "after", "change", "noise", "")
 NOTHING = "–"
@@ -35,7 +35,7 @@ def written(diff: "Diff", *, everything: bool = False) -> str:
 
 def summary(diff: "Diff") -> str:
     """How many numbers are what, and how many cells and findings changed, in one line."""
-    verdicts = Counter(number.verdict for number in diff.numbers)
+    verdicts: Counter[str] = Counter(number.verdict for number in diff.numbers)
     told = [", ".join(f"{verdicts[verdict]} {verdict}" for verdict in _worth(verdicts)) or "no number"]
     states = Counter(cause.state for cause in diff.causes)
     told += [f"{counted(states[state], 'cell')} {state}" for state in ("changed", "added", "removed") if states[state]]
@@ -54,14 +54,18 @@ def cells(number: Number, power: int, decimals: int) -> tuple[str, ...]:
     """Seeds, before, after, change and noise of a number as text, in a power of ten."""
     before, after = number.before, number.after
     counts = list(dict.fromkeys(str(one.seeds) for one in (before, after) if one)) if number.system.loss else [NOTHING]
-    told = number.verdict not in ("same", "not comparable") and number.change is not None
+    told = number.verdict not in ("the same", "not comparable") and number.change is not None
     change = fixed(number.change / 10.0**power, decimals, signed=True) if told and number.change is not None else ""
     noise = f"±{fixed(number.noise / 10.0**power, decimals)}" if told and number.noise is not None else ""
     return " → ".join(counts), _spread(before, power, decimals), _spread(after, power, decimals), change, noise
 
 
 def digits(numbers: Sequence[Number]) -> tuple[int, int]:
-    """The power of ten and the decimals in which numbers of one metric can be read downwards."""
+    """The power of ten and the decimals in which numbers of one metric can be read downwards.
+
+    Trained systems decide: baselines may be far better or worse, and are no reason to write others in other digits.
+    """
+    numbers = [number for number in numbers if number.system.loss] or numbers
     means = [one.mean for number in numbers for one in (number.before, number.after) if one]
     power = power_of(means)
     return power, max(
@@ -134,27 +138,28 @@ def _head(diff: "Diff", width: int) -> Iterator[str]:
 def _blocks(diff: "Diff", width: int, everything: bool) -> Iterator[str]:
     """A table for each dataset, metric and mode in which something moved, then what is the same everywhere."""
     still: list[str] = []
+    several = Counter(dataset for dataset, _ in {(one.dataset, one.mode) for one in diff.numbers})
     for (dataset, mode, metric), found in groupby(diff.numbers, lambda one: (one.dataset, one.mode, one.metric)):
         numbers = list(found)
-        shown = [number for number in numbers if everything or number.verdict != "same"]
+        shown = [number for number in numbers if everything or number.verdict != "the same"]
         moved = [one for one in diff.findings if one.pair[:3] == (dataset, mode, metric)]
         if not (shown or moved):
-            still.append(f"{dataset} {mode} {metric} ({len(numbers)})")
+            told = [dataset, *([mode] if several[dataset] > 1 else []), *([metric] if len(diff.metrics) > 1 else [])]
+            still.append(f"{' '.join(told)} ({len(numbers)})")
             continue
         power, decimals = digits(shown)
         yield from _wrapped(f"{dataset} · {mode} · {scaled(metric, power)} ({better(metric)})", width, 2)
         yield from _table([(label(one), *cells(one, power, decimals), one.verdict) for one in shown], width)
         if len(shown) < len(numbers):
             yield f"  and {len(numbers) - len(shown)} the same"
-        for reason in dict.fromkeys(why for number in shown for why in number.why):
-            yield from _wrapped(f"  not comparable: {reason}", width, 4)
+        if why := dict.fromkeys(reason for number in shown for reason in number.why):
+            yield from _wrapped(f"  not the same test: {'; '.join(why)}", width, 4)
         for number in shown:
-            if number.lost:
-                yield from _wrapped(f"  {label(number)}: seeds that are gone: {few(map(str, number.lost))}", width, 4)
+            if number.lost and number.before and number.after and number.before.seeds <= number.after.seeds:
+                yield from _wrapped(f"  {label(number)}: other seeds: {few(map(str, number.lost))} gone", width, 4)
         if moved:
             yield "  findings that changed:"
-            for one in moved:
-                yield from _wrapped(f"    {finding(one)}", width, 6)
+            yield from _cut([f"    {finding(one)}" for one in moved], width, everything)
         yield ""
     if still:
         yield from _wrapped(f"the same: {', '.join(still)}", width, 2)
@@ -188,14 +193,18 @@ def _why(diff: "Diff", width: int, everything: bool) -> Iterator[str]:
         yield from _wrapped(f"{counted(len(group), 'cell')} {cause.state}: {_named(group, everything)}", width, 2)
         if cause.state != "changed":
             continue
-        told = list(what_changed(cause))
-        most = len(told) if everything or len(told) <= MOST_PARAMETERS + 1 else MOST_PARAMETERS
-        for line in told[:most]:
-            yield from _wrapped(f"    {line}", width, 6)
-        if most < len(told):
-            yield f"    and {len(told) - most} more (--all lists them)"
+        yield from _cut([f"    {line}" for line in what_changed(cause)], width, everything)
     if diff.causes:
         yield ""
+
+
+def _cut(lines: Sequence[str], width: int, everything: bool) -> Iterator[str]:
+    """The first of many lines, and how many more there are."""
+    most = len(lines) if everything or len(lines) <= MOST_LINES + 1 else MOST_LINES
+    for line in lines[:most]:
+        yield from _wrapped(line, width, 6)
+    if most < len(lines):
+        yield f"    and {len(lines) - most} more (--all lists them)"
 
 
 def _named(group: "Sequence[Cell]", everything: bool) -> str:
