@@ -156,6 +156,12 @@ def grouped(found: Iterable[Cause]) -> list[tuple[Cause, list[Cell]]]:
     return [(group[0], [one.cell for one in group]) for group in groups.values()]
 
 
+def shared(found: Iterable[Cause]) -> tuple[str, ...]:
+    """What changed in the parameters of every cell whose key is another; nothing where only one group of them did."""
+    groups = {cause.parameters or () for cause in found if cause.state == "changed"}
+    return tuple(line for line in min(groups) if all(line in group for group in groups)) if len(groups) > 1 else ()
+
+
 def named(cells: Sequence[Cell]) -> list[str]:
     """Cells as people read them: those that differ only in their seed as one, with the seeds."""
     seeds: dict[str, list[int]] = {}

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from framecast.upkeep.diff import show
-from framecast.upkeep.diff.causes import grouped, named
+from framecast.upkeep.diff.causes import grouped, named, shared
 from framecast.upkeep.diff.changes import VERDICTS, Number
 from framecast.upkeep.diff.words import counted, few, plain, scaled
 
@@ -65,16 +65,24 @@ def _table(numbers: Sequence[Number]) -> Iterator[str]:
 
 
 def _causes(diff: "Diff") -> Iterator[str]:
+    everywhere = shared(diff.causes)
+    if everywhere:
+        yield "- in every changed cell"
+        yield from (f"  - {_code(line)}" for line in everywhere)
     for cause, group in grouped(diff.causes):
         yield f"- {counted(len(group), 'cell')} {cause.state}: {few(named(group), 10)}"
         if cause.state == "changed":
-            yield from (f"  - {_code(line)}" for line in show.what_changed(cause))
+            yield from (f"  - {_code(line)}" for line in show.what_changed(cause, everywhere))
 
 
 def _folded(title: str, lines: Iterable[str]) -> list[str]:
     """Nothing where there is nothing to fold."""
     inner = list(lines)
-    return [f"<details><summary>{title}</summary>", "", *inner, "", "</details>", ""] if inner else []
+    return (
+        [f"<details><summary>{title}</summary>", "", *inner, *([""] if inner[-1] else []), "</details>", ""]
+        if inner
+        else []
+    )
 
 
 def _where(pair: Sequence[str]) -> str:

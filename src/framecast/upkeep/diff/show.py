@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from framecast.study import catalogue
-from framecast.upkeep.diff.causes import Cause, grouped, named
+from framecast.upkeep.diff.causes import Cause, grouped, named, shared
 from framecast.upkeep.diff.changes import VERDICTS, Moved, Number
 from framecast.upkeep.diff.words import counted, decimals_of, few, fixed, plain, power_of, scaled
 
@@ -29,7 +29,8 @@ NOTHING = "–"
 def written(diff: "Diff", *, everything: bool = False) -> str:
     """The whole comparison, within the terminal's width; ``everything`` also lists what is the same."""
     width = shutil.get_terminal_size((WIDEST, 24)).columns
-    lines = [*_head(diff, width), *_blocks(diff, width, everything), *_why(diff, width, everything), summary(diff)]
+    lines = [*_head(diff, width), *_blocks(diff, width, everything), *_why(diff, width, everything)]
+    lines += _wrapped(summary(diff), width, 2)
     return "\n".join(lines) + "\n"
 
 
@@ -91,12 +92,15 @@ def finding(moved: Moved) -> str:
     return f"{moved.pair[3]} against {moved.pair[4]}: {was} → {now}"
 
 
-def what_changed(cause: Cause) -> Iterator[str]:
-    """Of a cell whose key is another: the parameters, then the code; what is not known is said to be so."""
+def what_changed(cause: Cause, everywhere: Sequence[str] = ()) -> Iterator[str]:
+    """Of a cell whose key is another: the parameters, then the code; what is not known is said to be so.
+
+    What changed ``everywhere`` is told once, elsewhere.
+    """
     if cause.parameters is None:
         yield "parameters: not known"
     else:
-        yield from cause.parameters
+        yield from (line for line in cause.parameters if line not in everywhere)
     if cause.code:
         yield f"code: {few(cause.code)}"
     elif cause.code is None:
@@ -189,11 +193,15 @@ def _spread(spread: "Spread | None", power: int, decimals: int) -> str:
 
 
 def _why(diff: "Diff", width: int, everything: bool) -> Iterator[str]:
+    everywhere = shared(diff.causes)
+    if everywhere:
+        yield "in every changed cell:"
+        yield from _cut([f"    {line}" for line in everywhere], width, everything)
     for cause, group in grouped(diff.causes):
         yield from _wrapped(f"{counted(len(group), 'cell')} {cause.state}: {_named(group, everything)}", width, 2)
         if cause.state != "changed":
             continue
-        yield from _cut([f"    {line}" for line in what_changed(cause)], width, everything)
+        yield from _cut([f"    {line}" for line in what_changed(cause, everywhere)], width, everything)
     if diff.causes:
         yield ""
 
