@@ -83,7 +83,7 @@ def parsed(amounts: Iterable[str]) -> dict[str, Allowed]:
         number = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)(%?)", amount)
         if metric in ("", "all") or not number or not math.isfinite(float(number[1])):
             raise UserError(
-                f"--max-regress: found {plain(text)!r}; allowed: METRIC=AMOUNT, such as psnr_frame=0.2 or mse_pix01=5%"
+                f"--max-regress: found '{plain(text)}'; allowed: METRIC=AMOUNT, such as psnr_frame=0.2 or mse_pix01=5%"
             )
         if metric in found:
             raise UserError(f"--max-regress: found {plain(metric)} twice; allowed: each metric once")

@@ -172,7 +172,7 @@ def _others(folder: Path, name: str) -> list[Path]:
 
 
 def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """``dataset.train 2500 → 1000`` for every value that two trees do not share; of lists of names, what is new or gone.
+    """``dataset.train 2500 → 1000`` for every value that two trees do not share; of names, what is new or gone.
 
     >>> list(differences({"train": 8, "metrics": ["a", "b"]}, {"train": 4, "metrics": ["b", "c"]}))
     ['train 8 → 4', 'metrics + c, − a']

@@ -78,11 +78,9 @@ def _causes(diff: "Diff") -> Iterator[str]:
 def _folded(title: str, lines: Iterable[str]) -> list[str]:
     """Nothing where there is nothing to fold."""
     inner = list(lines)
-    return (
-        [f"<details><summary>{title}</summary>", "", *inner, *([""] if inner[-1] else []), "</details>", ""]
-        if inner
-        else []
-    )
+    if not inner:
+        return []
+    return [f"<details><summary>{title}</summary>", "", *inner, *([""] if inner[-1] else []), "</details>", ""]
 
 
 def _where(pair: Sequence[str]) -> str:

@@ -135,7 +135,7 @@ def sides(named: Iterable[str]) -> tuple[Side, Side]:
         case (one, other):
             return side(one), side(other)
         case more:
-            raise UserError(f"diff: found {len(more)} names; allowed: two commits or records, one, or none")
+            raise UserError(f"found {len(more)} commits or records; allowed: two, one, or none")
 
 
 def side(name: str) -> Side:
@@ -215,7 +215,7 @@ def _tables(name: str, commit: Commit | None, tables: Commit | None, scores: byt
 def _commit(revision: str) -> Commit:
     if (found := history.commit(revision)) is None:
         raise UserError(
-            f"diff: found {plain(revision)!r}; allowed: a commit, branch or tag that git knows, or a record's folder"
+            f"revision: found '{plain(revision)}'; allowed: a commit, branch or tag that git knows, or a record's folder"
         )
     return found
 
@@ -288,7 +288,7 @@ def _rows(content: bytes, name: str) -> Iterator[Row]:
         mode = _name(told, "mode", where) if "mode" in told else ONLY_MODE
         metric, key = _name(told, "metric", where), told["key"]
         if not KEY.fullmatch(key) or keys.setdefault(cell, key) != key:
-            raise UserError(f"{where}: key: found {plain(key)!r}; allowed: eight hex digits, for every row of a cell")
+            raise UserError(f"{where}: key: found '{plain(key)}'; allowed: eight hex digits, for every row of a cell")
         if (cell, mode, metric) in met:
             raise UserError(f"{where}: found {cell.name} with {metric}, {mode} for the second time; allowed: once")
         met.add((cell, mode, metric))
@@ -306,7 +306,7 @@ def _findings(content: bytes, name: str) -> dict[Pair, Finding]:
         where = f"{name}: line {line}"
         for side in ("a", "b", "verdict"):
             if not all(NAME.fullmatch(word) for word in told[side].split(" ")):
-                raise UserError(f"{where}: {side}: found {plain(told[side])!r}; allowed: plain words")
+                raise UserError(f"{where}: {side}: found '{plain(told[side])}'; allowed: plain words")
         mode = _name(told, "mode", where) if "mode" in told else ONLY_MODE
         pair = _name(told, "dataset", where), mode, _name(told, "metric", where), told["a"], told["b"]
         difference, low, high = (_number(told, number, where) for number in numbers)
@@ -330,7 +330,7 @@ def _lines(content: bytes, name: str, needed: tuple[str, ...]) -> Iterator[tuple
 
 def _name(told: dict[str, str], column: str, where: str) -> str:
     if not NAME.fullmatch(told[column]):
-        raise UserError(f"{where}: {column}: found {plain(told[column])!r}; allowed: letters, digits, _ and -")
+        raise UserError(f"{where}: {column}: found '{plain(told[column])}'; allowed: letters, digits, _ and -")
     return told[column]
 
 
@@ -338,7 +338,7 @@ def _whole(told: dict[str, str], column: str, where: str) -> int | None:
     if not told[column]:
         return None
     if not re.fullmatch(r"[0-9]{1,18}", told[column]):
-        raise UserError(f"{where}: {column}: found {plain(told[column])!r}; allowed: a whole number")
+        raise UserError(f"{where}: {column}: found '{plain(told[column])}'; allowed: a whole number")
     return int(told[column])
 
 
@@ -347,7 +347,7 @@ def _number(told: dict[str, str], column: str, where: str) -> float:
     try:
         return float(told[column]) if told[column] else math.nan
     except ValueError:
-        raise UserError(f"{where}: {column}: found {plain(told[column])!r}; allowed: a number") from None
+        raise UserError(f"{where}: {column}: found '{plain(told[column])}'; allowed: a number") from None
 
 
 # --- what is asked for ------------------------------------------------------------------------------
