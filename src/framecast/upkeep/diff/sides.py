@@ -215,7 +215,7 @@ def _tables(name: str, commit: Commit | None, tables: Commit | None, scores: byt
 def _commit(revision: str) -> Commit:
     if (found := history.commit(revision)) is None:
         raise UserError(
-            f"revision: found '{plain(revision)}'; allowed: a commit, branch or tag that git knows, or a record's folder"
+            f"revision: found '{plain(revision)}'; allowed: a commit, branch or tag of git's, or a record's folder"
         )
     return found
 
