@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 from framecast.study import catalogue
 
 if TYPE_CHECKING:
-    from framecast.upkeep.diff import Diff
     from framecast.upkeep.diff.changes import Moved, Number
+    from framecast.upkeep.diff.comparison import Diff
     from framecast.upkeep.diff.sides import Side
 
 AFFECTS_NUMBERS = False

@@ -9,7 +9,7 @@ from framecast.upkeep.diff.changes import VERDICTS, Number
 from framecast.upkeep.diff.words import counted, few, plain, scaled
 
 if TYPE_CHECKING:
-    from framecast.upkeep.diff import Diff
+    from framecast.upkeep.diff.comparison import Diff
     from framecast.upkeep.diff.sides import Side
 
 AFFECTS_NUMBERS = False

@@ -15,7 +15,7 @@ from framecast.upkeep.diff.words import counted, decimals_of, few, fixed, plain,
 if TYPE_CHECKING:
     from framecast.results import Spread
     from framecast.study.grid import Cell
-    from framecast.upkeep.diff import Diff
+    from framecast.upkeep.diff.comparison import Diff
     from framecast.upkeep.diff.sides import Side
 
 AFFECTS_NUMBERS = False
