@@ -101,27 +101,39 @@ class _Code:
         self.before, self.after = before, after
         self.after_is_on_disk = after.code is None and after.code_is_known
         self.known = before.code is not None and (after.code is not None or self.after_is_on_disk)
+        self._differ: dict[str, bool] = {}
 
     @cached_property
-    def changed(self) -> frozenset[str]:
-        """By module, without ``framecast.``."""
+    def paths(self) -> dict[str, str]:
+        """Module, without ``framecast.``, → its file, of every file that differs, be it by a comment alone."""
         assert self.before.code is not None
-        source = checkout.SOURCE.as_posix()
-        paths = [path for path in history.changed(self.before.code, self.after.code, source) if path.endswith(".py")]
-        old = history.contents((self.before.code, path) for path in paths)
+        changed = history.changed(self.before.code, self.after.code, checkout.SOURCE.as_posix())
+        return {_module(path): path for path in changed if path.endswith(".py")}
+
+    @cached_property
+    def sources(self) -> dict[str, tuple[bytes | None, bytes | None]]:
+        """Module → its source before and after."""
+        assert self.before.code is not None
+        old = history.contents((self.before.code, path) for path in self.paths.values())
         if self.after.code is None:
-            new = [Path(path).read_bytes() if Path(path).is_file() else None for path in paths]
+            new = [Path(path).read_bytes() if Path(path).is_file() else None for path in self.paths.values()]
         else:
-            new = history.contents((self.after.code, path) for path in paths)
-        pairs = zip(paths, old, new, strict=True)
-        return frozenset(_module(path) for path, was, now in pairs if _hash(was) != _hash(now))
+            new = history.contents((self.after.code, path) for path in self.paths.values())
+        return dict(zip(self.paths, zip(old, new, strict=True), strict=True))
+
+    def differs(self, module: str) -> bool:
+        """Whether the parsed source of a module is another. Remembered: parsing takes its time."""
+        if module not in self._differ:
+            old, new = self.sources[module]
+            self._differ[module] = _hash(old) != _hash(new)
+        return self._differ[module]
 
     def of(self, cell: Cell) -> tuple[str, ...] | None:
         """The changed modules behind a cell's scores, as paths; None where that cannot be told."""
         if not self.known or self.after.grid is None:
             return None
         behind = catalogue.closure(*_behind(self.after.grid, cell))
-        return tuple(sorted(module.replace(".", "/") + ".py" for module in behind & self.changed))
+        return tuple(sorted(_shown(module) for module in behind & self.paths.keys() if self.differs(module)))
 
 
 def _behind(grid: Grid, cell: Cell) -> list[str]:
@@ -136,6 +148,10 @@ def _behind(grid: Grid, cell: Cell) -> list[str]:
 def _module(path: str) -> str:
     parts = Path(path).relative_to(checkout.SOURCE).with_suffix("").parts
     return ".".join(parts).removesuffix(".__init__")
+
+
+def _shown(module: str) -> str:
+    return f"{module.replace('.', '/')}.py"
 
 
 def _hash(source: bytes | None) -> str:
