@@ -189,6 +189,7 @@ def test_one_seed_on_each_side_says_so_and_claims_no_noise(repository: Path) -> 
     [
         ({"sequences": 32}, "sequences 16 → 32"),
         ({"source": "official"}, "source generated → official"),
+        ({"causal": "leaky"}, "causal causal → leaky"),
         ({"baselines": {**BASELINES, "copy_last": 0.21}}, "the baseline copy_last moved"),
         ({"baselines": {"least_squares": 0.01}, "scale": "paper"}, "scale tiny → paper, and no baseline to ask"),
     ],

@@ -133,7 +133,10 @@ class _Code:
         if not self.known or self.after.grid is None:
             return None
         behind = catalogue.closure(*_behind(self.after.grid, cell))
-        return tuple(sorted(_shown(module) for module in behind & self.paths.keys() if self.differs(module)))
+        return tuple(sorted(self._shown(module) for module in behind & self.paths.keys() if self.differs(module)))
+
+    def _shown(self, module: str) -> str:
+        return Path(self.paths[module]).relative_to(checkout.SOURCE).as_posix()
 
 
 def _behind(grid: Grid, cell: Cell) -> list[str]:
@@ -148,10 +151,6 @@ def _behind(grid: Grid, cell: Cell) -> list[str]:
 def _module(path: str) -> str:
     parts = Path(path).relative_to(checkout.SOURCE).with_suffix("").parts
     return ".".join(parts).removesuffix(".__init__")
-
-
-def _shown(module: str) -> str:
-    return f"{module.replace('.', '/')}.py"
 
 
 def _hash(source: bytes | None) -> str:

@@ -13,8 +13,8 @@ The intervals of ``comparisons.csv`` are of two systems at one commit. They pair
 system between two commits cannot, since git keeps no score of a single sequence. So they say whether a finding (a is
 better than b) changed, and never widen or narrow the noise of a number.
 
-**Not comparable** are numbers of different tests: where split, source or number of sequences differ, and where a
-baseline that learns nothing (copy last, context mean, zeros) moved by the same metric, since only another test set or
+**Not comparable** are numbers of different tests: where split, source or number of sequences differ, where one of the
+two leaks (the causality probe caught it seeing what it must forecast) and the other does not, and where a baseline that learns nothing (copy last, context mean, zeros) moved by the same metric, since only another test set or
 another definition of the metric can move it. Another scale alone says nothing where such a baseline stood still, and
 makes numbers not comparable where there is none to ask.
 
@@ -168,7 +168,7 @@ def _number(place: Place, old: tuple[Row, ...], new: tuple[Row, ...], other_test
 
 
 def _alike(old: dict[int | None, float], new: dict[int | None, float]) -> bool:
-    """Every seed has its number to the last bit; what is not defined on either side is the same."""
+    """Whether every seed has its number to the last bit; what is not defined on either side is the same."""
     return old.keys() == new.keys() and all(repr(old[seed]) == repr(new[seed]) for seed in old)
 
 
@@ -187,8 +187,10 @@ def _verdict(
     if not (math.isfinite(before.mean) and math.isfinite(after.mean)):
         return "not defined"
     gain = goodness(place[2], after.mean) - goodness(place[2], before.mean)
+    if not gain:
+        return "the same"
     if width is None:
-        return "better, one seed" if gain > 0 else "worse, one seed" if gain < 0 else "within noise"
+        return "better, one seed" if gain > 0 else "worse, one seed"
     if abs(gain) <= width:
         return "within noise"
     return "better" if gain > 0 else "worse"
@@ -198,7 +200,7 @@ def _verdict(
 
 
 def _other_facts(old: tuple[Row, ...], new: tuple[Row, ...]) -> Iterator[str]:
-    for fact in ("split", "source", "sequences"):
+    for fact in ("split", "source", "sequences", "causal"):
         was, now = ({row.facts[FACTS.index(fact)] for row in rows} - {""} for rows in (old, new))
         if was and now and was != now:
             yield f"{fact} {', '.join(sorted(was))} → {', '.join(sorted(now))}"
