@@ -406,7 +406,7 @@ def replaced(old: str, new: str) -> Any:
         (replaced(LSTM, "<b>"), (), "line 2: model: found '<b>'"),
         (replaced(",1,mse,1,", ",1.5,mse,1,"), (), "line 2: depth: found '1.5'; allowed: a whole number"),
         (replaced(",1,mse,1,", ",1,mse,,"), (), "line 2: found some of depth, loss and seed"),
-        (replaced("value", "valeu"), (), "column value is missing, found dataset, model"),
+        (replaced("value", "val"), (), "column value is missing, found dataset, model"),
         (replaced(",test,", ","), (), "line 2: found another number of fields than columns"),
         (lambda: Path("reports/scores.csv").write_bytes(b"\xff\xfe\x00"), (), "not readable"),
         (lambda: Path("reports/scores.csv").write_text(""), (), "column dataset, .* is missing, found nothing"),

@@ -14,9 +14,10 @@ system between two commits cannot, since git keeps no score of a single sequence
 better than b) changed, and never widen or narrow the noise of a number.
 
 **Not comparable** are numbers of different tests: where split, source or number of sequences differ, where one of the
-two leaks (the causality probe caught it seeing what it must forecast) and the other does not, and where a baseline that learns nothing (copy last, context mean, zeros) moved by the same metric, since only another test set or
-another definition of the metric can move it. Another scale alone says nothing where such a baseline stood still, and
-makes numbers not comparable where there is none to ask.
+two leaks (the causality probe caught it seeing what it must forecast) and the other does not, and where a baseline that
+learns nothing (copy last, context mean, zeros) moved by the same metric, since only another test set or another
+definition of the metric can move it. Another scale alone says nothing where such a baseline stood still, and makes
+numbers not comparable where there is none to ask.
 
 A baseline has no seed and is *moved* or *the same*; least squares, which is fitted, also moves with its training split.
 """
