@@ -285,6 +285,29 @@ def gate(
 
 
 @app.command()
+def reproduce(
+    cell: CellName,
+    against: Annotated[
+        str, typer.Option(metavar="REV", help="the commit or record that has its numbers; by default the tables here")
+    ] = "",
+    folder: Annotated[
+        str, typer.Option(metavar="FOLDER", help="where it is made, and stays; by default a temporary one")
+    ] = "",
+    device: Device = "auto",
+) -> None:
+    """Make one cell anew in a folder of its own: exit 0 when it gives the recorded bits, 1 with how far off it is."""
+    from pathlib import Path
+
+    study = _grid()
+    found = study.find(cell)
+    from framecast.devices import choose
+    from framecast.upkeep.reproduce import reproduce as make_anew
+
+    place = Path(folder) if folder else None
+    raise typer.Exit(make_anew(study, found, against=against, device=choose(device), folder=place))
+
+
+@app.command()
 def figure(
     name: Annotated[str, typer.Argument(metavar="NAME", help="a file of src/framecast/figures")],
     run: Annotated[str, typer.Option(metavar="CELL", help="the trained and scored cell that is drawn")],
