@@ -67,9 +67,12 @@ def test_a_number_that_is_another_is_told_with_its_distance(study: Path) -> None
     fields = line.split(",")
     fields[7] = repr(float(fields[7]) + 0.25)
     path.write_text(path.read_text().replace(line, ",".join(fields)))
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("hidden_size: 8", "hidden_size: 6"))
     done = again(CELL)
     assert done.returncode == 1
-    assert any("free-running mse_pix01" in line and " -0.25 " in line for line in done.stdout.splitlines())
+    assert "  model.hidden_size 8 → 6" in done.stdout.splitlines()
+    assert any("free-running mse_pix01" in line and " -0.2" in line for line in done.stdout.splitlines())
     assert done.stdout.splitlines()[-1] == "numbers: 0 of 1 number to the last bit"
 
 

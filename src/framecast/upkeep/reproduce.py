@@ -10,7 +10,7 @@ import csv
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from framecast.errors import UserError
 from framecast.results import Spread
 from framecast.study import reading
 from framecast.study.grid import RAW
-from framecast.upkeep.diff import show, sides
+from framecast.upkeep.diff import causes, show, sides
 from framecast.upkeep.diff.words import counted
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def reproduce(grid: "Grid", cell: "Cell", *, against: str, device: "torch.device
     with _place(folder):
         anew = _make(grid, cell, device)
     print(f"{cell.name}: recorded in {show.head(side)}")
-    if (was := next(iter(recorded.values())).key) != (now := grid.score_key(cell)):
-        print(f"recorded under key {was}, made under {now}: `framecast diff` tells what changed")
+    for line in _since(grid, cell, side, next(iter(recorded.values()))):
+        print(line)
     print(f"weights: {_told(weights, anew.weights)}")
     both = [score for score in recorded if score in anew.scores]
     others = [score for score in both if not _same(recorded[score].value, anew.scores[score])]
@@ -130,6 +130,17 @@ def _weights(grid: "Grid", cell: "Cell") -> str | None:
 
 
 # --- telling it -------------------------------------------------------------------------------------
+
+
+def _since(grid: "Grid", cell: "Cell", side: "Side", row: "Row") -> Iterator[str]:
+    """Under which other key it was recorded, and what of its parameters and code is another now."""
+    if (key := grid.score_key(cell)) == row.key:
+        return
+    yield f"recorded under key {row.key}, made under {key}:"
+    params = reading.PARAMS.read_bytes()
+    here = replace(side, rows=(replace(row, key=key),), params=params, code=None, code_is_known=True)
+    for cause in causes.causes(side, here, frozenset({cell})):
+        yield from (f"  {line}" for line in show.what_changed(cause))
 
 
 def _same(one: float, other: float) -> bool:
