@@ -1,5 +1,6 @@
 """A cell made anew, beside what was recorded of it: by the programs themselves, as a user makes it."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -67,13 +68,19 @@ def test_a_number_that_is_another_is_told_with_its_distance(study: Path) -> None
     fields = line.split(",")
     fields[7] = repr(float(fields[7]) + 0.25)
     path.write_text(path.read_text().replace(line, ",".join(fields)))
+    done = again(CELL)
+    assert done.returncode == 1
+    assert any("free-running mse_pix01" in line and " -0.25 " in line for line in done.stdout.splitlines())
+    assert done.stdout.splitlines()[-1] == "numbers: 0 of 1 number to the last bit"
+
+
+def test_what_changed_since_it_was_recorded_is_told(study: Path) -> None:
     params = Path("params.yaml")
     params.write_text(params.read_text().replace("hidden_size: 8", "hidden_size: 6"))
     done = again(CELL)
     assert done.returncode == 1
-    assert "  model.hidden_size 8 → 6" in done.stdout.splitlines()
-    assert any("free-running mse_pix01" in line and " -0.2" in line for line in done.stdout.splitlines())
-    assert done.stdout.splitlines()[-1] == "numbers: 0 of 1 number to the last bit"
+    assert re.fullmatch(r"recorded under key \w{8}, made under \w{8}:", done.stdout.splitlines()[1])
+    assert done.stdout.splitlines()[2] == "  model.hidden_size 8 → 6"
 
 
 def test_a_folder_that_is_named_keeps_what_was_made(study: Path, tmp_path: Path) -> None:
