@@ -180,7 +180,7 @@ def _of_one(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
 
 def test_one_seed_on_each_side_says_so_and_claims_no_noise(repository: Path) -> None:
     found = moved(rows({(LSTM, 1): 0.2, (LSTM, 2): 0.2}), rows({(LSTM, 1): 0.9, (LSTM, 2): 0.1}))
-    assert [found[f"{LSTM} depth-{depth} mse"].verdict for depth in (1, 2)] == ["worse, one seed", "better, one seed"]
+    assert [found[f"{LSTM} depth-{depth} mse"].verdict for depth in (1, 2)] == ["worse (one seed)", "better (one seed)"]
     assert {number.noise for number in found.values()} == {None}
 
 
@@ -329,7 +329,7 @@ def test_a_study_below_the_root_of_its_repository_is_read(repository: Path, monk
     (inner / "params.yaml").write_text(Path("params.yaml").read_text())
     monkeypatch.chdir(inner)
     found = moved(rows({(LSTM, 1): 0.2}), rows({(LSTM, 1): 0.9}, version="new"))
-    assert found[f"{LSTM} depth-1 mse"].verdict == "worse, one seed"
+    assert found[f"{LSTM} depth-1 mse"].verdict == "worse (one seed)"
     assert {cause.parameters for cause in diff.compare(("HEAD~1", "HEAD")).causes if cause.cell.depth} == {()}
 
 

@@ -97,7 +97,7 @@ def parsed(amounts: Iterable[str]) -> dict[str, Allowed]:
 def _offence(number: Number, allowed: Allowed) -> str:
     """What is said of a number that got worse by more than is allowed and than noise; empty where it did not."""
     before, after = number.before, number.after
-    if before is None or after is None or number.verdict not in ("worse", "worse, one seed", "not defined"):
+    if before is None or after is None or number.verdict not in ("worse", "worse (one seed)", "not defined"):
         return ""
     where = f"{number.dataset} {show.label(number)}, {number.mode}, {number.metric}"
     if number.verdict == "not defined":

@@ -6,14 +6,14 @@ modules behind it, by today's imports, without comments and docstrings. A key al
 hold, of which git knows nothing.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from framecast.study import catalogue, checkout
-from framecast.study.grid import Cell, Grid
+from framecast.study.grid import CELL, Cell, Grid
 from framecast.study.mistakes import as_tree
 from framecast.upkeep import history
 from framecast.upkeep.diff.sides import Side
@@ -177,12 +177,25 @@ def shared(found: Iterable[Cause]) -> tuple[str, ...]:
     return tuple(line for line in min(groups) if all(line in group for group in groups)) if len(groups) > 1 else ()
 
 
-def named(cells: Sequence[Cell]) -> list[str]:
-    """Cells as people read them: those that differ only in their seed as one, with the seeds."""
-    seeds: dict[str, list[int]] = {}
+def named(cells: Iterable[Cell]) -> list[str]:
+    """Cells as people read them: those that differ only in depth and seed as one.
+
+    >>> named([Cell("stocks", "lstm", depth, "mse", seed) for depth in (1, 2) for seed in (1, 3)])
+    ['stocks/lstm/depth-1,2/mse/seed-1,3']
+    """
+    seeds: dict[Cell, list[int | None]] = {}
     for cell in cells:
-        name = cell.name if cell.is_baseline else cell.name.rsplit("/", 1)[0]
-        seeds.setdefault(name, [])
-        if cell.seed is not None:
-            seeds[name].append(cell.seed)
-    return [f"{name}/seed-{','.join(map(str, found))}" if found else name for name, found in seeds.items()]
+        seeds.setdefault(replace(cell, seed=None), []).append(cell.seed)
+    depths: dict[tuple[Cell, tuple[int | None, ...]], list[int | None]] = {}
+    for cell, found in seeds.items():
+        depths.setdefault((replace(cell, depth=None), tuple(found)), []).append(cell.depth)
+    return [
+        cell.name
+        if cell.loss is None
+        else CELL.format_map({**vars(cell), "depth": _listed(at), "seed": _listed(found)})
+        for (cell, found), at in depths.items()
+    ]
+
+
+def _listed(numbers: Iterable[int | None]) -> str:
+    return ",".join(map(str, numbers))

@@ -6,8 +6,8 @@
 
 t being the 97.5 % quantile of Student's t with S_b + S_a − 2 degrees of freedom: where seeds alone scatter as they did,
 19 of 20 changes stay within it, and of a hundred numbers some five go beyond by chance. One seed beside several is
-taken to scatter as they do. With one seed on each side nothing is known of their scatter: such a change is *better, one
-seed* or *worse, one seed*, which says what happened to these two networks, and nothing of what a third would do.
+taken to scatter as they do. With one seed on each side nothing is known of their scatter: such a change is *better
+(one seed)* or *worse (one seed)*, which says what happened to these two networks, and nothing of what a third would do.
 
 The intervals of ``comparisons.csv`` are of two systems at one commit. They pair test sequences, which a change of one
 system between two commits cannot, since git keeps no score of a single sequence. So they say whether a finding (a is
@@ -38,10 +38,10 @@ from framecast.upkeep.diff.sides import FACTS, Finding, Pair, Row, Side
 AFFECTS_NUMBERS = False
 Verdict = Literal[
     "worse",
-    "worse, one seed",
+    "worse (one seed)",
     "not defined",
     "better",
-    "better, one seed",
+    "better (one seed)",
     "within noise",
     "not comparable",
     "moved",
@@ -191,7 +191,7 @@ def _verdict(
     if not gain:
         return "the same"
     if width is None:
-        return "better, one seed" if gain > 0 else "worse, one seed"
+        return "better (one seed)" if gain > 0 else "worse (one seed)"
     if abs(gain) <= width:
         return "within noise"
     return "better" if gain > 0 else "worse"

@@ -174,11 +174,12 @@ def _table(rows: Sequence[tuple[str, ...]], width: int) -> Iterator[str]:
     """Names to the left, numbers to the right; where a line is too long, the name has one to itself."""
     if not rows:
         return
-    columns = [max(map(len, column)) for column in zip(HEADER, *rows, strict=True)]
-    for row in (HEADER, *rows):
+    header = [title if any(told) else "" for title, *told in zip(HEADER, *rows, strict=True)]
+    columns = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
         numbers = [f"{text:>{size}}" for text, size in zip(row[1:-1], columns[1:-1], strict=True)]
         line = "  ".join(text for text, size in zip(numbers, columns[1:-1], strict=True) if size)
-        if sum(columns) + 2 * len(columns) <= width:
+        if sum(columns) + 2 * sum(map(bool, columns)) <= width:
             yield f"  {row[0]:{columns[0]}}  {line}  {row[-1]}".rstrip()
         else:
             yield from [f"  {row[0]}"] if row[0] else []
