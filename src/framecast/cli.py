@@ -254,6 +254,67 @@ def results() -> None:
 
 
 @app.command()
+def diff(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[REV] [REV]", help="commits or records; by default HEAD, the working tree"),
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", metavar="METRIC", help="instead of the primary one; all; repeatable")
+    ] = None,
+    study: Annotated[str, typer.Option(metavar="STUDY", help="only the cells of one study")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="for programs: see framecast.upkeep.diff.machine")] = False,
+    as_markdown: Annotated[bool, typer.Option("--md", help="for a pull request")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="also what is the same, and nothing cut short")] = False,
+) -> None:
+    """What moved between two commits, and whether by more than noise, from the tables that git keeps."""
+    from framecast.upkeep import diff as moved
+
+    if as_json and as_markdown:
+        raise UserError("diff: found --json and --md; allowed: one of them")
+    form: moved.Form = "json" if as_json else "markdown" if as_markdown else "text"
+    print(moved.written(moved.compare(names or (), metric or (), study), form, everything=everything), end="")
+
+
+@app.command()
+def gate(
+    names: Annotated[list[str], typer.Argument(metavar="REV [REV]", help="a commit, and what is held against it")],
+    max_regress: Annotated[
+        list[str] | None,
+        typer.Option("--max-regress", metavar="METRIC=AMOUNT", help="how much worse it may be, or N%; repeatable"),
+    ] = None,
+    study: Annotated[str, typer.Option(metavar="STUDY", help="only the cells of one study")] = "",
+) -> None:
+    """Exit 1 when a number got worse by more than is allowed and than noise, 2 when something is missing."""
+    from framecast.upkeep import gate as gating
+
+    raise typer.Exit(gating.gate(names, max_regress or (), study))
+
+
+@app.command()
+def reproduce(
+    cell: CellName,
+    against: Annotated[
+        str, typer.Option(metavar="REV", help="the commit or record that has its numbers; by default the tables here")
+    ] = "",
+    folder: Annotated[
+        str, typer.Option(metavar="FOLDER", help="where it is made, and stays; by default a temporary one")
+    ] = "",
+    device: Device = "auto",
+) -> None:
+    """Make one cell anew in a folder of its own: exit 0 when it gives the recorded bits, 1 with how far off it is."""
+    from pathlib import Path
+
+    study = _grid()
+    found = study.find(cell)
+    from framecast.devices import choose
+    from framecast.upkeep.reproduce import reproduce as make_anew
+
+    place = Path(folder) if folder else None
+    raise typer.Exit(make_anew(study, found, against=against, device=choose(device), folder=place))
+
+
+@app.command()
 def figure(
     name: Annotated[str, typer.Argument(metavar="NAME", help="a file of src/framecast/figures")],
     run: Annotated[str, typer.Option(metavar="CELL", help="the trained and scored cell that is drawn")],

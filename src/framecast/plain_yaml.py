@@ -7,6 +7,7 @@ mapping, and nothing has a type of its own. Anchors, aliases and merge keys are 
 that has them written out could still be read.
 """
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -38,20 +39,29 @@ RESOLVED = (
 def read(path: Path) -> Any:
     """The tree of a YAML file: mappings, lists, text, numbers, truth values and None.
 
-    Raises UserError, one line, when the file is missing, not UTF-8, not YAML with every key once, or with its aliases
-    written out larger than ``LARGEST`` values or deeper than ``DEEPEST``.
+    Raises UserError, one line, when the file is missing or ``parsed`` finds a mistake in it.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        return parsed(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run framecast from the root of the repository") from None
+
+
+def parsed(content: bytes, name: str) -> Any:
+    """The tree of a YAML file's content; ``name`` is what a mistake is said of.
+
+    Raises UserError, one line, when it is not UTF-8, not YAML with every key once, or with its aliases written out
+    larger than ``LARGEST`` values or deeper than ``DEEPEST``.
+    """
+    try:
+        return yaml.load(io.StringIO(content.decode(), newline=None).read(), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}" if error.problem_mark else "unclear where"
         what = " ".join(str(error.problem or error.context).split())
         allowed = "" if "; allowed: " in what else "; allowed: valid YAML, every key once, no tabs"
-        raise UserError(f"{path}: {where}: {what}{allowed}") from None
+        raise UserError(f"{name}: {where}: {what}{allowed}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable: {' '.join(str(error).split())}; allowed: YAML in UTF-8") from None
+        raise UserError(f"{name}: not readable: {' '.join(str(error).split())}; allowed: YAML in UTF-8") from None
 
 
 def number(text: str) -> int | float | str:

@@ -144,9 +144,19 @@ def fingerprint(*modules: str) -> str:
     change a number (a progress bar, a lease) says so with ``AFFECTS_NUMBERS = False`` and is left out.
     """
     digest = hashlib.sha256()
-    for module in sorted(set().union(*(_closure(module) for module in modules))):
+    for module in sorted(closure(*modules)):
         digest.update(f"{module}:{_source_hash(module)}\n".encode())
     return digest.hexdigest()
+
+
+def closure(*modules: str) -> frozenset[str]:
+    """The modules whose source a fingerprint is taken of."""
+    return frozenset().union(*(_closure(module) for module in modules))
+
+
+def hash_of(source: str) -> str:
+    """What a fingerprint takes of one module's source. Raises SyntaxError for what is not Python."""
+    return _hash(ast.parse(source))
 
 
 @cache
@@ -186,8 +196,12 @@ def _exists(module: str) -> bool:
 
 @cache
 def _source_hash(module: str) -> str:
-    tree = _without_type_checking(parsed(module))
-    return hashlib.sha256(repr(_plain(_WithoutDocstrings().visit(tree))).encode()).hexdigest()
+    return _hash(parsed(module))
+
+
+def _hash(tree: ast.Module) -> str:
+    stripped = _WithoutDocstrings().visit(_without_type_checking(tree))
+    return hashlib.sha256(repr(_plain(stripped)).encode()).hexdigest()
 
 
 def _plain(node: Any) -> Any:

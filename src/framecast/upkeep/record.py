@@ -5,7 +5,6 @@ that runs must be the repository's own. What the cells took, and on which machin
 (``cluster.journal``): where these are gone, the record says of how many attempts it knows, be it of none.
 """
 
-import subprocess
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -28,6 +27,7 @@ from framecast.results.records import (
 from framecast.study import checkout, reading
 from framecast.study.grid import RECORD_TABLES
 from framecast.study.mistakes import as_tree, unknown
+from framecast.upkeep import history
 
 if TYPE_CHECKING:
     from framecast.cluster.journal import Attempt, Phase
@@ -103,14 +103,9 @@ def _commit() -> Commit:
 
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(
-            ["git", "-c", "core.quotePath=false", *arguments], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        raise UserError("record: git is not installed, and a record names the commit that made it") from None
-    if done.returncode:
-        raise UserError(f"record: git {arguments[0]}: {' '.join(done.stderr.split())}")
-    return done.stdout
+        return history.ask(*arguments).decode()
+    except UserError as error:
+        raise UserError(f"record: {error}") from None
 
 
 def _facts(

@@ -155,7 +155,7 @@ def _why_stale(grid: Grid, cell: Cell) -> str:
         return "training was stopped under another key" if _others(grid.checkpoint_folder(cell), "step-*") else ""
     try:
         run = read_json(made[-1])
-        changes = list(_differences(run["parameters"], _plain(grid.parameters(cell))))
+        changes = list(differences(run["parameters"], _plain(grid.parameters(cell))))
         if run["fingerprints"]["code"] != grid.code(cell):
             changes.append("the code that trains it")
         if not changes and run["fingerprints"]["data"] != grid.data_key(cell.dataset):
@@ -171,13 +171,25 @@ def _others(folder: Path, name: str) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """``dataset.train 2500 → 1000`` for every value that two trees do not share."""
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """``dataset.train 2500 → 1000`` for every value that two trees do not share; of names, what is new or gone.
+
+    >>> list(differences({"train": 8, "metrics": ["a", "b"]}, {"train": 4, "metrics": ["b", "c"]}))
+    ['train 8 → 4', 'metrics + c, − a']
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif old != new:
-        yield f"{path} {old} → {new}"
+        names = _new_and_gone(old, new)
+        yield f"{path} {', '.join(names)}" if names else f"{path} {old} → {new}"
+
+
+def _new_and_gone(old: Any, new: Any) -> list[str]:
+    """Of two lists of names; nothing where they are something else, or differ in their order alone."""
+    if not all(isinstance(one, list) and all(isinstance(name, str) for name in one) for one in (old, new)):
+        return []
+    return [f"+ {name}" for name in new if name not in old] + [f"− {name}" for name in old if name not in new]
 
 
 def _plain(tree: Any) -> Any:
