@@ -189,12 +189,8 @@ def named(cells: Iterable[Cell]) -> list[str]:
     depths: dict[tuple[Cell, tuple[int | None, ...]], list[int | None]] = {}
     for cell, found in seeds.items():
         depths.setdefault((replace(cell, depth=None), tuple(found)), []).append(cell.depth)
-    return [
-        cell.name
-        if cell.loss is None
-        else CELL.format_map({**vars(cell), "depth": _listed(at), "seed": _listed(found)})
-        for (cell, found), at in depths.items()
-    ]
+    several = ((cell, {"depth": _listed(at), "seed": _listed(found)}) for (cell, found), at in depths.items())
+    return [CELL.format_map({**vars(cell), **axes}) if cell.loss else cell.name for cell, axes in several]
 
 
 def _listed(numbers: Iterable[int | None]) -> str:
