@@ -229,12 +229,15 @@ def report(
 
 
 @app.command()
-def record(study: Annotated[str, typer.Argument(metavar="STUDY", help="a finished study of params.yaml")]) -> None:
+def record(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="a finished study of params.yaml")],
+    dataset: Annotated[list[str], typer.Option(help="only this dataset of the study; can be given several times")] = [],  # noqa: B006
+) -> None:
     """Record a finished study for git: its tables and what made them, in reports/records, and docs/results.md."""
     from framecast.report.results_page import write
     from framecast.upkeep import record as recording
 
-    print(recording.record(_grid(), study))
+    print(recording.record(_grid(), study, dataset))
     print(write())
 
 

@@ -165,6 +165,22 @@ def test_what_cannot_be_made_again_is_not_recorded(finished: Grid, spoil, told: 
     assert not Path("reports").exists()
 
 
+def test_some_datasets_of_a_study_are_recorded_without_the_others(finished: Grid) -> None:
+    tree = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+    tree["datasets"]["generated_noise"] = tree["datasets"]["generated_sins"] | {"kind": "generated_noise"}
+    tree["studies"][STUDY]["datasets"].append("generated_noise")
+    grid = Grid(reading.resolve(tree))
+    with pytest.raises(UserError, match=r"cells and baselines are not finished: generated_noise/"):
+        recording.record(grid, STUDY)
+    record = records.load(recording.record(grid, STUDY, ["generated_sins"]))
+    assert record.facts.left_out == ("generated_noise",)
+    assert set(record.facts.datasets) == {"generated_sins"}
+    (run,) = runs.runs([record])
+    assert run.cells.endswith("; without generated_noise")
+    with pytest.raises(UserError, match="did you mean generated_sins"):
+        recording.record(grid, STUDY, ["generated_sin"])
+
+
 def test_an_unknown_study_is_named_with_its_neighbour(repository: Grid) -> None:
     with pytest.raises(UserError, match=r'study: found "sequence_dept" \(did you mean sequence_depth\?\)'):
         recording.record(repository, "sequence_dept")

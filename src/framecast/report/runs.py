@@ -96,7 +96,8 @@ def _run(record: Record) -> Run:
         commit=facts.commit.hash,
         date=facts.commit.date[:10],
         hardware=_hardware(facts.hardware),
-        cells=f"{record.trained} trained, {baselines} baseline{'s' * (baselines != 1)}",
+        cells=f"{record.trained} trained, {baselines} baseline{'s' * (baselines != 1)}"
+        + (f"; without {', '.join(facts.left_out)}" if facts.left_out else ""),
         seeds=", ".join(map(str, facts.seeds)),
         core_time=_core_time(record),
         versions=", ".join(f"{name} {version}" for name, version in facts.versions.items()),

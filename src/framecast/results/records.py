@@ -91,6 +91,7 @@ class Facts(Section):
     training: Spent
     evaluation: Spent
     count: int  #: trained cells and baselines together
+    left_out: tuple[str, ...] = ()  #: datasets of the study that the record is without
     cells: dict[str, CellRecord]
     datasets: dict[str, DatasetRecord]
     models: dict[str, ModelRecord]

@@ -41,21 +41,30 @@ PHASES: tuple["Phase", ...] = ("train", "evaluate")
 FEW = 3  #: of what is amiss so many are named, and the rest counted
 
 
-def record(grid: "Grid", study: str) -> Path:
+def record(grid: "Grid", study: str, datasets: Sequence[str] = ()) -> Path:
     """Write the record of a study at the scale of ``params.yaml``, and say where it lies.
 
-    Only this study's cells and the baselines of its datasets need to be finished. Recording twice gives the same bytes.
+    Only this study's cells and the baselines of its datasets need to be finished; where some datasets are named, only
+    theirs, and the record says which it leaves out. Recording twice gives the same bytes.
 
-    Raises UserError for a study that there is not, code or ``params.yaml`` that is not committed, cells that are not
-    finished, and scores that are not what their manifest vouches for; then nothing is written.
+    Raises UserError for a study, or a dataset of it, that there is not; for code or ``params.yaml`` that is not
+    committed, cells that are not finished, and scores that are not what their manifest vouches for; then nothing is
+    written.
     """
     if study not in grid.params.studies:
         raise UserError(f"study: {unknown(study, grid.params.studies)}")
-    commit, cells, folder = _commit(), grid.study_scored(study), grid.record_folder(study)
+    every = grid.study_scored(study)
+    held = list(dict.fromkeys(cell.dataset for cell in every))
+    for name in datasets:
+        if name not in held:
+            raise UserError(f"study {study}: dataset: {unknown(name, held)}")
+    commit, folder = _commit(), grid.record_folder(study)
+    cells = [cell for cell in every if not datasets or cell.dataset in datasets]
+    left_out = tuple(name for name in held if datasets and name not in datasets)
     _refuse_unfinished(grid, study, cells)
     tabulate(grid, cells, folder, RECORD_TABLES)
     made = {name: artifacts.sha256_of(folder / name) for name in RECORD_TABLES}
-    artifacts.write_json(folder / "record.json", as_tree(_facts(grid, study, cells, commit, made)))
+    artifacts.write_json(folder / "record.json", as_tree(_facts(grid, study, cells, left_out, commit, made)))
     return folder
 
 
@@ -104,7 +113,14 @@ def _git(*arguments: str) -> str:
     return done.stdout
 
 
-def _facts(grid: "Grid", study: str, cells: Sequence["Cell"], commit: Commit, made: dict[str, str]) -> Facts:
+def _facts(
+    grid: "Grid",
+    study: str,
+    cells: Sequence["Cell"],
+    left_out: tuple[str, ...],
+    commit: Commit,
+    made: dict[str, str],
+) -> Facts:
     attempts = {cell: _attempts(grid, cell) for cell in cells}
     trainings, evaluations = ([one for told in attempts.values() for one in told.get(phase, ())] for phase in PHASES)
     scores = [_score(grid, cell) for cell in cells]
@@ -120,6 +136,7 @@ def _facts(grid: "Grid", study: str, cells: Sequence["Cell"], commit: Commit, ma
         training=_spent(trainings),
         evaluation=_spent(evaluations),
         count=len(cells),
+        left_out=left_out,
         cells={cell.name: _cell(grid, cell, attempts[cell]) for cell in cells},
         datasets={score["dataset"]: _dataset(score) for score in scores},
         models={score["model"]: _model(score) for score in scores},
