@@ -366,6 +366,15 @@ def test_the_chosen_scale_is_laid_over_the_published_values() -> None:
     assert laptop.is_drawn("component_impact", "moving_mnist_next")
 
 
+def test_a_scale_leaves_out_studies_that_there_are() -> None:
+    tree = tree_of("real")
+    assert "systems_kth" in reading.resolve(tree | {"scale": "paper"}).studies
+    assert "systems_kth" not in reading.resolve(tree).studies
+    tree["scales"]["demo"] |= {"without": ["systems_ktm"]}
+    with pytest.raises(UserError, match=r"scales\.demo\.without: found .*systems_ktm.*did you mean systems_kth"):
+        reading.resolve(tree)
+
+
 def test_a_scale_changes_figures_that_there_are() -> None:
     tree = tree_of("real")
     tree["scales"]["demo"] |= {"figures": {"depth_swep": "none"}}

@@ -169,6 +169,7 @@ class Scale(Section):
     """What a scale changes: a partial copy of the tree above it."""
 
     seeds: tuple[NonNegativeInt, ...] | None = None
+    without: Annotated[tuple[Name, ...], AfterValidator(_unique)] = ()  #: studies that the scale leaves out
     studies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)

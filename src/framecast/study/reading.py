@@ -59,11 +59,15 @@ def read_section(path: Path, model: type[S], changes: dict[str, Any]) -> S:
 
 def _scaled(tree: dict[str, Any], scale: str) -> Params:
     """The tree under a scale's changes. What is wrong now and was not before, stands in those changes."""
-    changes = tree["scales"][scale]
+    changes = dict(tree["scales"][scale])
+    without = changes.pop("without", ())
     try:
         for section in ("studies", "datasets", "models", "figures"):
             known((section,), changes.get(section, {}), tree[section])
-        return checked(validated(Params, _merged(tree, changes), ()))
+        known(("without",), without, tree["studies"])
+        merged = _merged(tree, changes)
+        studies = {name: study for name, study in merged["studies"].items() if name not in without}
+        return checked(validated(Params, merged | {"studies": studies}, ()))
     except Wrong as wrong:
         raise Wrong(("scales", scale, *wrong.path), wrong.what) from None
 
