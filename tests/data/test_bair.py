@@ -47,7 +47,7 @@ def stand_in(**arguments) -> Bair:
 
 def frames_of(prepared: StreamedPrepared, split: str) -> np.ndarray:
     """As in the files: (N, T, H, W, C)."""
-    return np.ascontiguousarray(prepared.streams[f"frames_{split}"].array().transpose(0, 1, 3, 4, 2))
+    return np.ascontiguousarray(prepared.streams[f"{split}_frames"].array().transpose(0, 1, 3, 4, 2))
 
 
 def digest(array: np.ndarray) -> str:
@@ -132,17 +132,17 @@ def test_the_stand_in_moves_at_varying_speed_and_pushes_blocks():
 def test_no_trajectory_is_in_two_splits_and_every_sequence_knows_its_own():
     prepared = stand_in(protocol="windows", context=4, horizon=12, train=33, validation=6).prepare(Path())
     arrays = tensors(prepared)
-    train, validation = (set(arrays[f"group_{split}"].tolist()) for split in ("train", "validation"))
+    train, validation = (set(arrays[f"{split}_group"].tolist()) for split in ("train", "validation"))
     assert train == set(range(33))
     assert validation == set(range(33, 39))
-    contents = [{one.numpy().tobytes() for one in arrays[f"frames_{split}"]} for split in SPLITS]
+    contents = [{one.numpy().tobytes() for one in arrays[f"{split}_frames"]} for split in SPLITS]
     assert len(set.union(*contents)) == sum(map(len, contents)) == 42
     for split in SPLITS:
         opened = stand_in(protocol="windows", context=4, horizon=12).split(split, arrays, seed=0, device=CPU)
-        assert len(opened) == len(arrays[f"group_{split}"]) == 15 * len(arrays[f"frames_{split}"])
-        groups, base = arrays[f"group_{split}"], int(arrays[f"group_{split}"][0])
+        assert len(opened) == len(arrays[f"{split}_group"]) == 15 * len(arrays[f"{split}_frames"])
+        groups, base = arrays[f"{split}_group"], int(arrays[f"{split}_group"][0])
         for index in (0, 7, 15, len(opened) - 1):
-            expected = arrays[f"frames_{split}"][int(groups[index]) - base][index % 15 : index % 15 + 16]
+            expected = arrays[f"{split}_frames"][int(groups[index]) - base][index % 15 : index % 15 + 16]
             assert torch.equal(opened.batch(np.array([index]))[0], expected.float() / 255)
 
 
@@ -174,9 +174,9 @@ def full_tree(tmp_path_factory) -> Path:
 )
 def test_sequence_counts_of_the_whole_dataset(full_tree, arguments, expected):
     prepared = Bair(**arguments).prepare(full_tree)
-    assert tuple(len(prepared.arrays[f"group_{split}"]) for split in SPLITS) == expected
+    assert tuple(len(prepared.arrays[f"{split}_group"]) for split in SPLITS) == expected
     assert prepared.facts["train_files"] == arguments.get("train_files", 169)
-    trajectories = [prepared.streams[f"frames_{split}"].shape[0] for split in SPLITS]
+    trajectories = [prepared.streams[f"{split}_frames"].shape[0] for split in SPLITS]
     ends = prepared.facts["trajectories"]
     assert [last - first + 1 for first, last in ends.values()] == trajectories
     assert ends["train"][1] < ends["validation"][0]

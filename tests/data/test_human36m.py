@@ -62,7 +62,7 @@ def counts(tmp_path: Path, listed: list[str], **arguments) -> list[int]:
     (tmp_path / "human36m").mkdir()
     write_sums(tmp_path / "human36m" / "SHA256SUMS", dict.fromkeys(listed, 64 * "0"))
     prepared = Human36M(**arguments).prepare(tmp_path)
-    return [len(prepared.arrays[f"rows_{split}"]) for split in SPLITS]
+    return [len(prepared.arrays[f"{split}_rows"]) for split in SPLITS]
 
 
 def test_the_action_of_a_take():
@@ -76,11 +76,11 @@ def test_windows_of_a_full_tree_of_names(tmp_path):
     listed = [*names("Walking 1", 620), *names("Directions 1", 40), *names("_ALL 1", 40), *names("WalkDog", 40)]
     assert counts(tmp_path, listed, actions=["Walking"]) == [4 * 4 * 61, 4 * 122, 2 * 4 * 122]
     everything = Human36M().prepare(tmp_path)
-    assert len(everything.arrays["rows_train"]) == 4 * 4 * (61 + 3 + 3)
+    assert len(everything.arrays["train_rows"]) == 4 * 4 * (61 + 3 + 3)
     assert not any("_ALL" in video for video in everything.facts["videos"]["train"])
     one = Human36M(cameras=[58860488], context=2, horizon=2, subsampling=1, train_stride=1).prepare(tmp_path)
-    assert len(one.arrays["rows_train"]) == 4 * (617 + 37 + 37)
-    assert one.streams["frames_train"].shape == (4 * (620 + 40 + 40), 3, 100, 100)
+    assert len(one.arrays["train_rows"]) == 4 * (617 + 37 + 37)
+    assert one.streams["train_frames"].shape == (4 * (620 + 40 + 40), 3, 100, 100)
 
 
 def test_no_window_spans_a_gap(tmp_path):
@@ -159,7 +159,7 @@ def test_sequences_show_every_second_image_of_one_video_of_their_split(drawn):
     seen: dict[str, set[int]] = {}
     for split in SPLITS:
         opened = dataset.split(split, arrays, seed=0, device=CPU)
-        assert len(opened) == len(arrays[f"group_{split}"]) > 0
+        assert len(opened) == len(arrays[f"{split}_group"]) > 0
         takes = {}
         for index, sequence in enumerate((opened.batch(np.arange(len(opened))) * 255).round().byte().numpy()):
             shown = [where[frame.tobytes()] for frame in sequence]
@@ -170,10 +170,10 @@ def test_sequences_show_every_second_image_of_one_video_of_their_split(drawn):
             ]
             assert begins
             video = begins[0][0]
-            assert video.subject == arrays[f"subject_{split}"][index]
-            takes.setdefault(int(arrays[f"group_{split}"][index]), set()).add((video.subject, video.take))
+            assert video.subject == arrays[f"{split}_subject"][index]
+            takes.setdefault(int(arrays[f"{split}_group"][index]), set()).add((video.subject, video.take))
         assert all(len(one) == 1 for one in takes.values())
-        seen[split] = set(arrays[f"subject_{split}"].tolist())
+        seen[split] = set(arrays[f"{split}_subject"].tolist())
     assert seen == {"train": {1, 5, 6, 7}, "validation": {8}, "test": {9, 11}}
 
 
@@ -220,7 +220,7 @@ def test_flipped_bytes_are_one_line(drawn):
     chance, dataset = random.Random(0), Human36M(**SMALL)
     images = sorted((drawn / "human36m" / "S9").iterdir())
     prepared = dataset.prepare(drawn)
-    whole = prepared.streams["frames_test"].array()
+    whole = prepared.streams["test_frames"].array()
     for _ in range(20):
         path = chance.choice(images)
         content = path.read_bytes()
@@ -230,7 +230,7 @@ def test_flipped_bytes_are_one_line(drawn):
             with pytest.raises(UserError, match=rf"^{path}: expected sha256 .*, found .*$"):
                 read_image(path, read_sums(drawn / "human36m" / "SHA256SUMS")[f"S9/{path.name}"], crop="none", size=12)
             try:
-                found = prepared.streams["frames_test"].array()
+                found = prepared.streams["test_frames"].array()
             except UserError:
                 continue
             assert np.array_equal(found, whole)  # an image between two that are shown

@@ -64,7 +64,7 @@ class Bair(Dataset):
     ``source="stand-in"`` draws an arm that pushes blocks, writes it in the same format and reads it back; only it may
     have another ``frame_size`` than 64.
 
-    Stored for each split: ``frames_<split>`` (trajectories, frames, 3, S, S) uint8, and ``group_<split>``, which says
+    Stored for each split: ``<split>_frames`` (trajectories, frames, 3, S, S) uint8, and ``<split>_group``, which says
     from which trajectory of the training or of the test files each sequence is.
 
     Raises UserError when the sequence is longer than a trajectory, or the arguments do not fit each other.
@@ -120,8 +120,8 @@ class Bair(Dataset):
         for split, (first, after) in ranges.items():
             part: Part = "test" if split == "test" else "train"
             shape = (after - first, self.stored, *self.frame_shape)
-            streams[f"frames_{split}"] = Stream(shape, partial(self._blocks, files[part], first, after))
-            arrays[f"group_{split}"] = np.repeat(np.arange(first, after), self.windows)
+            streams[f"{split}_frames"] = Stream(shape, partial(self._blocks, files[part], first, after))
+            arrays[f"{split}_group"] = np.repeat(np.arange(first, after), self.windows)
         facts = {
             "source": self.source,
             "origin": ORIGINS[self.source].format(self.camera),
@@ -133,7 +133,7 @@ class Bair(Dataset):
 
     def split(self, name: SplitName, arrays: Mapping[str, Tensor], *, seed: int, device: torch.device) -> Split:
         """All three splits are fixed. Sequence i of ``windows`` begins at frame i mod W of trajectory ⌊i / W⌋."""
-        frames = arrays[f"frames_{name}"]
+        frames = arrays[f"{name}_frames"]
         if self.windows == 1:
             return StoredSplit(frames, device)
         first = torch.arange(len(frames))[:, None] * self.stored + torch.arange(self.windows)

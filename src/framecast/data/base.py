@@ -97,9 +97,9 @@ class Dataset(ABC):
     def groups(self, name: SplitName, arrays: Mapping[str, Tensor]) -> Tensor | None:
         """Which sequences of a split share a person, a subject or a trajectory: (N,) int64, or None where none do.
 
-        It is the array ``group_<split>``, where ``prepare`` made one.
+        It is the array ``<split>_group``, where ``prepare`` made one.
         """
-        return arrays.get(f"group_{name}")
+        return arrays.get(f"{name}_group")
 
 
 def counter_uniforms(seed: int, stream: int, start: int, count: int, draws: int) -> np.ndarray:

@@ -64,9 +64,9 @@ class Human36M(Dataset):
     ``source="stand-in"`` draws a figure, three actions and four cameras, ``images`` of each take, twice as large as
     ``frame_size``; writes them as such a tree and reads it back.
 
-    Stored for each split: ``frames_<split>`` (F, 3, S, S) uint8, every frame that a sequence shows, once;
-    ``rows_<split>`` (N, T), which of them each sequence shows; ``group_<split>`` (N,), the take that it is from, which
-    is the same for all cameras, as they film it at once; ``subject_<split>`` (N,).
+    Stored for each split: ``<split>_frames`` (F, 3, S, S) uint8, every frame that a sequence shows, once;
+    ``<split>_rows`` (N, T), which of them each sequence shows; ``<split>_group`` (N,), the take that it is from, which
+    is the same for all cameras, as they film it at once; ``<split>_subject`` (N,).
 
     Raises UserError when a subject is in two splits, or an action or camera is unknown.
     """
@@ -127,13 +127,13 @@ class Human36M(Dataset):
             used = {video: np.unique(numbers) for video, numbers in windows.items() if numbers.size}
             arrays |= _indices(split, windows, used)
             blocks = partial(self._blocks, raw, sums, {video: own[video] for video in used}, used)
-            streams[f"frames_{split}"] = Stream((sum(map(len, used.values())), *self.frame_shape), blocks)
+            streams[f"{split}_frames"] = Stream((sum(map(len, used.values())), *self.frame_shape), blocks)
         facts = {"source": self.source, "origin": ORIGINS[self.source], "videos": shown}
         return StreamedPrepared(arrays, facts, streams)
 
     def split(self, name: SplitName, arrays: Mapping[str, Tensor], *, seed: int, device: torch.device) -> WindowSplit:
         """All three splits are fixed."""
-        return WindowSplit(arrays[f"frames_{name}"], arrays[f"rows_{name}"], device)
+        return WindowSplit(arrays[f"{name}_frames"], arrays[f"{name}_rows"], device)
 
     @property
     def length(self) -> int:
@@ -215,9 +215,9 @@ def _indices(
         start += len(numbers)
     counts = [len(one) for one in rows]
     return {
-        f"rows_{split}": np.concatenate(rows).astype(np.int32),
-        f"group_{split}": np.repeat([takes[video.subject, video.take] for video in used], counts),
-        f"subject_{split}": np.repeat([video.subject for video in used], counts),
+        f"{split}_rows": np.concatenate(rows).astype(np.int32),
+        f"{split}_group": np.repeat([takes[video.subject, video.take] for video in used], counts),
+        f"{split}_subject": np.repeat([video.subject for video in used], counts),
     }
 
 
