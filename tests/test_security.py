@@ -184,7 +184,10 @@ def test_the_words_of_a_site_hold_nothing_that_a_shell_reads(word: str, monkeypa
 UNPICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
 EXTRACTS = {"tarfile", "zipfile", "lzma", "bz2"}
 #: module → the archives that it reads member by member where they lie; that it extracts none is looked for everywhere.
-READS = {"framecast/data/formats/softmotion.py": {"tarfile"}}
+READS = {
+    "framecast/data/formats/softmotion.py": {"tarfile"},
+    "framecast/data/formats/kth_archives.py": {"zipfile"},
+}
 #: module → what it may call, and why: these are annotations of our own source files, never the user's text.
 EVALUATES = {"framecast/study/checks.py": {"eval"}}
 

@@ -94,7 +94,7 @@ def efficiency() -> None:
 @app.command()
 def fetch(
     names: Annotated[
-        list[str], typer.Argument(help="mnist, moving_mnist, bair, human36m, stocks, stocks_daily, vgg16")
+        list[str], typer.Argument(help="mnist, moving_mnist, kth, bair, human36m, stocks, stocks_daily, vgg16")
     ],
 ) -> None:
     """Fetch published files into data/raw, from their mirrors or from FRAMECAST_MIRROR."""
