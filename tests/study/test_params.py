@@ -106,8 +106,12 @@ def all_wrong(study: str) -> Iterator[tuple[Path_, Any]]:
 
 
 def _place(tree: Any, path: Path_) -> Path_:
-    """A path with the kind of a dataset or model for its name, and no numbers in lists."""
+    """A path with the kind of a dataset or model for its name, any for other names of ours, and no numbers in lists."""
     general = tuple(0 if isinstance(part, int) else part for part in path)
+    if len(path) > 2 and path[0] == "scales":
+        return ("scales", "any", *_place(tree, path[2:]))
+    if (len(path) > 2 and path[0] in ("studies", "losses")) or (len(path) > 3 and path[2] == "training"):
+        return (path[0], "any", *general[2:])
     if len(path) > 2 and path[0] in ("datasets", "models"):
         return (path[0], tree[path[0]][path[1]]["kind"], *general[2:])
     return general
