@@ -36,7 +36,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(BIN)/python -c '$(COMPILE)'  # what is used of them, here and now
 	@touch $@
 
-demo: $(VENV)/installed  ## a few cells of every study, from nothing to reports/report.html (some 6 minutes on 2 cores)
+demo: $(VENV)/installed  ## a few cells of every study, from nothing to reports/report.html (some 8 minutes on 2 cores)
 	@snakemake
 	@echo "The report: $(CURDIR)/reports/report.html"
 
