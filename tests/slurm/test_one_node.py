@@ -114,6 +114,7 @@ def test_a_job_outlives_its_controller(slurm: OneNode) -> None:
 def test_a_job_of_a_lost_node_is_queued_again(slurm: OneNode) -> None:
     job = slurm.submit("echo on $SLURMD_NODENAME; [ $SLURM_RESTART_COUNT ] || sleep 600")
     node = slurm.wait(job, "RUNNING").nodes
+    until(lambda: slurm.output(job), "the job's first line: it is RUNNING before its first process is there")
     assert slurm.processes(node)
     slurm.kill_node(node)
     assert not slurm.processes(node)
@@ -123,8 +124,9 @@ def test_a_job_of_a_lost_node_is_queued_again(slurm: OneNode) -> None:
 
 
 def test_a_node_without_network_goes_on_computing(slurm: OneNode) -> None:
-    job = slurm.submit("sleep 600", "--no-requeue")
+    job = slurm.submit("echo here; sleep 600", "--no-requeue")
     node = slurm.wait(job, "RUNNING").nodes
+    until(lambda: slurm.output(job), "the job's first line")
     slurm.kill_node(node, jobs=False)
     assert slurm.wait(job).state == "NODE_FAIL"
     assert slurm.processes(node)
