@@ -6,7 +6,6 @@ lives in a subfolder. Reading the parsed source instead of importing keeps torch
 ``framecast --help``, and gives each entry a *fingerprint* that comments and docstrings do not change.
 """
 
-import ast
 import hashlib
 import importlib
 import inspect
@@ -17,6 +16,8 @@ from types import ModuleType
 from typing import Any
 
 from framecast.errors import UserError
+from framecast.study import source
+from framecast.study.source import ClassFacts, Source
 
 AFFECTS_NUMBERS = False  # whatever it finds is in the keys
 PACKAGE = Path(__file__).parents[1]
@@ -32,12 +33,12 @@ def names(package: str) -> tuple[str, ...]:
 @cache
 def baselines() -> tuple[str, ...]:
     """The models without training: their class derives from ``Baseline``."""
-    entries = {name: _entry(parsed(f"models.{name}").body) for name in names("models")}
-    return tuple(
-        name
-        for name, entry in entries.items()
-        if isinstance(entry, ast.ClassDef) and "Baseline" in map(ast.unparse, entry.bases)
-    )
+    return tuple(name for name in names("models") if "Baseline" in _bases_of_entry(f"models.{name}"))
+
+
+def _bases_of_entry(module: str) -> list[str]:
+    found = said(module)
+    return found.classes[found.entry].bases if found.entry in found.classes else []
 
 
 def trained() -> tuple[str, ...]:
@@ -46,29 +47,18 @@ def trained() -> tuple[str, ...]:
 
 
 @cache
-def parsed(module: str) -> ast.Module:
-    """The syntax tree of ``framecast.<module>``."""
+def said(module: str) -> Source:
+    """What the source of ``framecast.<module>`` says of itself."""
     path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
-    if not path.exists():
-        path = path.with_suffix("") / "__init__.py"
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    return source.read(path if path.exists() else path.with_suffix("") / "__init__.py")
 
 
 def constant(module: str, name: str, default: Any = None) -> Any:
     """The literal value of a top-level ``NAME = …`` of a module, or ``default`` when it has none."""
-    value = _constant(module, name)
-    return default if value is ... else value
-
-
-@cache
-def _constant(module: str, name: str) -> Any:
-    for node in parsed(module).body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
-                return ast.literal_eval(value)
-            case ast.AnnAssign(target=ast.Name(id=found), value=ast.expr() as value) if found == name:
-                return ast.literal_eval(value)
-    return ...
+    found = said(module)
+    if name in found.computed:
+        raise ValueError(f"framecast.{module}: {name} is not a literal, so that it could be read without an import")
+    return found.constants.get(name, default)
 
 
 def frames(package: str, name: str) -> str:
@@ -92,21 +82,12 @@ def raw_sources(kind: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
     return next((sources for wanted, sources in rows if wanted.items() <= arguments.items()), ())
 
 
-@cache
 def keyword_arguments(module: str) -> dict[str, tuple[str, Any]]:
     """Keyword-only arguments of a module's public class or function: name → (annotation, default or ``...``)."""
-    function = _entry(parsed(module).body)
-    if isinstance(function, ast.ClassDef):
-        methods = (node for node in function.body if isinstance(node, ast.FunctionDef))
-        function = next((node for node in methods if node.name == "__init__"), None)
-    if function is None:
-        return {}
-    arguments = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
-    return {
-        argument.arg: (ast.unparse(argument.annotation), ... if default is None else ast.literal_eval(default))
-        for argument, default in arguments
-        if argument.annotation is not None
-    }
+    arguments = said(module).arguments
+    if arguments is None:
+        raise ValueError(f"framecast.{module}: the default of a keyword-only argument is not a literal")
+    return arguments
 
 
 def given(model: str) -> tuple[str, ...]:
@@ -114,24 +95,15 @@ def given(model: str) -> tuple[str, ...]:
     return tuple(name for name in ("depth", "context") if name in keyword_arguments(f"models.{model}"))
 
 
-def _entry(body: list[ast.stmt]) -> ast.ClassDef | ast.FunctionDef | None:
-    """The last public class of a module, or its last public function when it defines no public class."""
-    public = [
-        node for node in body if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_")
-    ]
-    classes = [node for node in public if isinstance(node, ast.ClassDef)]
-    return (classes or public or [None])[-1]
-
-
 def load(package: str, name: str) -> Any:
     """Import an entry: the public class (or, without one, function) of ``framecast.<package>.<name>``.
 
     When a module defines several, the last one counts: files read cell first, network last.
     """
-    entry = _entry(parsed(f"{package}.{name}").body)
+    entry = said(f"{package}.{name}").entry
     if entry is None:
         raise UserError(f"src/framecast/{package}/{name}.py: found no public class or function; allowed: one")
-    return getattr(importlib.import_module(f"framecast.{package}.{name}"), entry.name)
+    return getattr(importlib.import_module(f"framecast.{package}.{name}"), entry)
 
 
 # --- fingerprints ---------------------------------------------------------------------------------
@@ -145,18 +117,13 @@ def fingerprint(*modules: str) -> str:
     """
     digest = hashlib.sha256()
     for module in sorted(closure(*modules)):
-        digest.update(f"{module}:{_source_hash(module)}\n".encode())
+        digest.update(f"{module}:{said(module).hash}\n".encode())
     return digest.hexdigest()
 
 
 def closure(*modules: str) -> frozenset[str]:
     """The modules whose source a fingerprint is taken of."""
     return frozenset().union(*(_closure(module) for module in modules))
-
-
-def hash_of(source: str) -> str:
-    """What a fingerprint takes of one module's source. Raises SyntaxError for what is not Python."""
-    return _hash(ast.parse(source))
 
 
 @cache
@@ -177,60 +144,20 @@ def _closure(module: str) -> frozenset[str]:
 def _imports(module: str) -> tuple[str, ...]:
     """framecast modules imported by a module, at any depth of its code except under ``if TYPE_CHECKING``."""
     found = []
-    for node in ast.walk(_without_type_checking(parsed(module))):
-        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "framecast"):
-            above = module.split(".")[: -node.level] if node.level else []
-            base = ".".join([*above, *(node.module or "").removeprefix("framecast").split(".")]).strip(".")
-            for alias in node.names:
-                inner = f"{base}.{alias.name}".lstrip(".")
-                found.append(inner if _exists(inner) else base)
-        elif isinstance(node, ast.Import):
-            found += [alias.name.removeprefix("framecast.") for alias in node.names if "framecast." in alias.name]
+    for level, path, imported in said(module).imports:
+        if level < 0:
+            found += [name.removeprefix("framecast.") for name in imported if "framecast." in name]
+        elif level or path.split(".")[0] == "framecast":
+            above = module.split(".")[:-level] if level else []
+            base = ".".join([*above, *path.removeprefix("framecast").split(".")]).strip(".")
+            inner = [f"{base}.{name}".lstrip(".") for name in imported]
+            found += [one if _exists(one) else base for one in inner]
     return tuple(name for name in found if name)
 
 
 def _exists(module: str) -> bool:
     path = PACKAGE.joinpath(*module.split("."))
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
-
-
-@cache
-def _source_hash(module: str) -> str:
-    return _hash(parsed(module))
-
-
-def _hash(tree: ast.Module) -> str:
-    stripped = _WithoutDocstrings().visit(_without_type_checking(tree))
-    return hashlib.sha256(repr(_plain(stripped)).encode()).hexdigest()
-
-
-def _plain(node: Any) -> Any:
-    """A syntax tree as nested tuples and lists, without empty fields: these differ between versions of Python."""
-    if isinstance(node, list):
-        return [_plain(one) for one in node]
-    if not isinstance(node, ast.AST):
-        return node
-    fields = ((name, value) for name, value in ast.iter_fields(node) if value is not None and value != [])
-    return type(node).__name__, [(name, _plain(value)) for name, value in fields]
-
-
-def _without_type_checking(tree: ast.Module) -> ast.Module:
-    """A copy of the top level without ``if TYPE_CHECKING`` blocks."""
-    body = [node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))]
-    return ast.Module(body=body, type_ignores=[])
-
-
-class _WithoutDocstrings(ast.NodeTransformer):
-    def _strip(self, node: Any) -> Any:
-        self.generic_visit(node)
-        match node.body:
-            case [ast.Expr(value=ast.Constant(value=str())), *rest]:
-                copy = type(node)(**dict(ast.iter_fields(node)))
-                copy.body = rest or [ast.Pass()]
-                return copy
-        return node
-
-    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip
 
 
 def summary(module: ModuleType | Any) -> str:
@@ -241,17 +168,17 @@ def summary(module: ModuleType | Any) -> str:
 @cache
 def metrics() -> dict[str, tuple[str, str]]:
     """Metric id → (module, class): every class of ``metrics/`` with an ``id = "…"``."""
-    found = {}
-    for module in names("metrics"):
-        for node in parsed(f"metrics.{module}").body:
-            if isinstance(node, ast.ClassDef) and (identifier := _literal(node, "id")) is not None:
-                found[identifier] = (module, node.name)
-    return found
+    return {
+        facts.literals["id"]: (module, name)
+        for module in names("metrics")
+        for name, facts in said(f"metrics.{module}").classes.items()
+        if facts.literals.get("id") is not None
+    }
 
 
 def metric_fact(metric: str, name: str) -> str:
     """``unit`` or ``better`` of a metric, as its class in ``metrics/`` (or that one's base class) states it."""
-    stated = [text for node in _lineage(metric) if (text := _literal(node, name)) is not None]
+    stated = [text for one in _lineage(metric) if (text := one.literals.get(name)) is not None]
     if not stated:
         raise LookupError(f"metric {metric} states no {name}")
     return stated[0]
@@ -260,31 +187,22 @@ def metric_fact(metric: str, name: str) -> str:
 @cache
 def smallest_frame(metric: str) -> int:
     """Pixels that a metric's window takes along each side of a frame; 1 for a metric without a window."""
-    return next((side for node in _lineage(metric) if (side := _literal(node, "smallest_frame")) is not None), 1)
+    return next((side for one in _lineage(metric) if (side := one.literals.get("smallest_frame")) is not None), 1)
 
 
 def is_per_sequence(metric: str) -> bool:
     """Whether a metric has a value for each test sequence whose mean is its score, as the paired bootstrap needs."""
     lineage = _lineage(metric)
-    methods = {node.name for one in lineage for node in one.body if isinstance(node, ast.FunctionDef)}
-    return ast.unparse(lineage[-1].bases[0]) == "FrameMean" and "result" not in methods
+    own_mean = any("result" in one.methods for one in lineage)
+    return lineage[-1].bases[0] == "FrameMean" and not own_mean
 
 
-def _lineage(metric: str) -> list[ast.ClassDef]:
+def _lineage(metric: str) -> list[ClassFacts]:
     """A metric's class and its base classes within the same module, nearest first."""
     module, found = metrics()[metric]
-    classes = {node.name: node for node in parsed(f"metrics.{module}").body if isinstance(node, ast.ClassDef)}
+    classes = said(f"metrics.{module}").classes
     lineage = []
     while found in classes:
         lineage.append(classes[found])
-        found = ast.unparse(classes[found].bases[0])
+        found = classes[found].bases[0]
     return lineage
-
-
-def _literal(node: ast.ClassDef, name: str) -> Any:
-    """The literal that a class body assigns to a name; None where it assigns none."""
-    for statement in node.body:
-        match statement:
-            case ast.Assign(targets=[ast.Name(id=found)], value=ast.Constant(value=value)) if found == name:
-                return value
-    return None

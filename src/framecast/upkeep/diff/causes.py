@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from framecast.study import catalogue, checkout
+from framecast.study import catalogue, checkout, source
 from framecast.study.grid import CELL, Cell, Grid
 from framecast.study.mistakes import as_tree
 from framecast.upkeep import history
@@ -153,14 +153,14 @@ def _module(path: str) -> str:
     return ".".join(parts).removesuffix(".__init__")
 
 
-def _hash(source: bytes | None) -> str:
+def _hash(text: bytes | None) -> str:
     """Of the parsed source; of the text itself where Python of today does not parse it."""
-    if source is None:
+    if text is None:
         return ""
     try:
-        return catalogue.hash_of(source.decode())
+        return source.of(text.decode()).hash
     except (SyntaxError, ValueError):
-        return repr(source)
+        return repr(text)
 
 
 def grouped(found: Iterable[Cause]) -> list[tuple[Cause, list[Cell]]]:
