@@ -366,7 +366,7 @@ def predict(
     from framecast.predict.clip import Wanted
     from framecast.predict.future import predict as forecast
 
-    wanted = Wanted(fps, fit, start, last, axes, column)  # type: ignore[arg-type]  # what --fit allows, it says itself
+    wanted = Wanted(fps, fit, start, last, axes, column)
     lines, made = forecast(
         study, Path(clip), run, wanted, horizon=horizon, every_seed=seeds, everything=everything, output=output
     )

@@ -6,7 +6,6 @@ Observed frames and the frames after them, which are the truth of the forecast, 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -18,7 +17,7 @@ from framecast.predict import arrays, image_folders, video_files
 from framecast.predict.notes import Notes
 from framecast.predict.pictures import Picture
 
-Fit = Literal["stretch", "pad", "crop"]
+FITS = ("stretch", "pad", "crop")
 
 #: Frames a second of the kinds of dataset that were recorded; of Human3.6M's stored images, before subsampling.
 RATES = {"kth": 25.0, "human36m": 10.0}
@@ -34,15 +33,15 @@ class Wanted:
     """What is asked of a clip."""
 
     fps: float | None = None
-    fit: Fit = "stretch"
+    fit: str = FITS[0]
     start: int = 1  #: the first observed frame, from 1, at the rate of the system
     last: bool = False  #: observe the clip's last frames instead
     axes: str = ""
     column: str = ""
 
     def __post_init__(self) -> None:
-        if self.fit not in get_args(Fit):
-            raise UserError(f"--fit: found {self.fit}; allowed: {', '.join(get_args(Fit))}")
+        if self.fit not in FITS:
+            raise UserError(f"--fit: found {self.fit}; allowed: {', '.join(FITS)}")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise UserError(f"--fps: found {self.fps:g}; allowed: a number above 0, at most 1000")
         if self.start < 1:
@@ -82,9 +81,12 @@ def read(path: Path, data: Dataset, kind: str, observed: int, horizon: int, want
     source = _source(path, channels, wanted, notes)
     fitted = (_fitted(picture, size, data, wanted.fit, notes) for picture in source)
     frames, times = _gathered(fitted, None if wanted.last else enough, rate)
-    chosen, rate = _timeline(times, rate, notes, asked=wanted.fps is not None)
+    chosen, rate, resampled_from = _timeline(times, rate, notes, asked=wanted.fps is not None)
     first = _first(path, len(chosen), observed, wanted)
-    part = np.stack([frames[index] for index in chosen[first - 1 : first - 1 + observed + horizon]])
+    used = chosen[first - 1 : first - 1 + observed + horizon]
+    if resampled_from:
+        notes.converted("rate", f"{resampled_from}, resampled by time stamps to {_number(rate)}: {_kept(used)}")
+    part = np.stack([frames[index] for index in used])
     sequence = part.astype(np.float32) / 255
     _warn_of_cuts(sequence, first, observed, notes)
     return Clip(sequence[:observed], sequence[observed:], first, rate)
@@ -122,10 +124,12 @@ def _gathered(
 
 def _steps(times: Sequence[float | None], rate: float | None) -> float:
     """How many steps of a rate, by default of the usual one, lie between the first frame and the last."""
-    known = [time for time in times if time is not None]
-    if len(known) < len(times) or len(known) < 2:
+    begin, end = times[0], times[-1]
+    if begin is None or end is None or len(times) < 2:
         return float(len(times))
-    return (known[-1] - known[0]) * (rate or 1 / max(float(np.median(np.diff(known))), 1e-6)) + 1e-6
+    if rate is None:
+        rate = 1 / max(float(np.median(np.diff(np.array(times, np.float64)))), 1e-6)
+    return (end - begin) * rate + 1e-6
 
 
 def _first(path: Path, count: int, observed: int, wanted: Wanted) -> int:
@@ -141,7 +145,7 @@ def _first(path: Path, count: int, observed: int, wanted: Wanted) -> int:
 
 
 def _fitted(
-    picture: Picture, size: int, data: Dataset, fit: Fit, notes: Notes
+    picture: Picture, size: int, data: Dataset, fit: str, notes: Notes
 ) -> tuple[UInt8[np.ndarray, "c s s"], float | None]:
     """A picture in the size of the systems' frames, resampled as the dataset's own clips are."""
     pixels = picture.levels
@@ -185,8 +189,9 @@ def _cropped(pixels: UInt8[np.ndarray, "c h w"], shown: float) -> UInt8[np.ndarr
 
 def _timeline(
     times: Sequence[float | None], target: float | None, notes: Notes, *, asked: bool
-) -> tuple[list[int], float | None]:
-    """Which frame is seen at each step of the system's rate, and that rate; None where nobody knows it.
+) -> tuple[list[int], float | None, str]:
+    """Which frame is seen at each step of the system's rate, that rate (None where nobody knows it), and the clip's own
+    rate in words where it is another.
 
     A step t₀ + k / rate shows the frame that a player would show then. Without a rate of its own the system takes the
     frames as they come, but for a clip whose rate varies: at the rate that most of its frames have.
@@ -197,30 +202,29 @@ def _timeline(
     if len(times) < 2 or not np.isfinite(stamps).all() or (steps <= 0).any():
         if asked or target:
             notes.converted("rate", "the frames have no time stamps; each is taken as one step")
-        return every, target
+        return every, target, ""
     usual = float(np.median(steps))
     is_constant = bool((np.abs(steps - usual) <= max(JITTER * usual, TICK)).all())
     own = float((len(steps)) / (stamps[-1] - stamps[0])) if is_constant else 1 / usual
     if is_constant and (target is None or abs(own / target - 1) < SAME_RATE):
         if target is None:
             notes.converted("rate", f"{_number(own)} frames a second, each frame taken as one step (--fps resamples)")
-        return every, own
+        return every, own, ""
     rate = target or own
     seconds = stamps[-1] + usual - stamps[0]
     shown = stamps[0] + np.arange(max(1, int(seconds * rate + 1e-6))) / rate
     chosen = (np.searchsorted(stamps, shown + min(6e-4, usual / 4), side="right") - 1).clip(0).tolist()
-    kept = len(set(chosen))
-    found = f"{_number(own)} frames a second" if is_constant else "a variable rate"
-    notes.converted(
-        "rate",
-        f"{found}, resampled by time stamps to {_number(rate)}: of {len(times)} frames {kept} kept, "
-        f"{len(times) - kept} dropped, {len(chosen) - kept} shown again",
-    )
-    return chosen, rate
+    return chosen, rate, f"{_number(own)} frames a second" if is_constant else "a variable rate"
 
 
-def _number(rate: float) -> str:
-    return f"{rate:.2f}".rstrip("0").rstrip(".")
+def _kept(used: Sequence[int]) -> str:
+    """What became of the frames between the first that is used and the last."""
+    frames, kept = used[-1] - used[0] + 1, len(set(used))
+    return f"of {frames} frames {kept} kept, {frames - kept} dropped, {len(used) - kept} shown again"
+
+
+def _number(rate: float | None) -> str:
+    return f"{rate or 0:.2f}".rstrip("0").rstrip(".")
 
 
 def _warn_of_cuts(sequence: Float32[np.ndarray, "n c h w"], first: int, observed: int, notes: Notes) -> None:

@@ -20,6 +20,7 @@ from framecast.figures.base import PALE, PALETTE, picture
 
 OBSERVED, FORECAST, BEYOND = PALE, PALETTE[1], PALETTE[3]
 BORDER, MARGIN, LINE, LETTERS = 6, 8, 22, 14  #: pixels
+ACROSS = 4  #: panels side by side
 READABLE = 256  #: pixels that the shorter side of a panel is enlarged to, or beyond, in whole factors
 BLANK = 0.8
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".avi": "avi"}
@@ -39,18 +40,20 @@ def drawn(panels: Sequence[Panel], context: int, trained: int) -> Iterator[UInt8
     height, width = panels[0].frames.shape[2:]
     factor = max(1, -(-READABLE // min(height, width)))
     size = height * factor + 2 * BORDER, width * factor + 2 * BORDER
-    total = len(panels) * (size[1] + MARGIN) + MARGIN
-    shape = _even(LINE + size[0] + LINE + MARGIN), _even(total)
+    rows, columns = -(-len(panels) // ACROSS), min(len(panels), ACROSS)
+    total = rows * (LINE + size[0] + MARGIN) + LINE, columns * (size[1] + MARGIN) + MARGIN
+    shape = _even(total[0]), _even(total[1])
     font = ImageFont.load_default(LETTERS)
     for step in range(max(len(panel.frames) for panel in panels)):
         image = Image.new("RGB", shape[::-1], "white")
         draw = ImageDraw.Draw(image)
         for number, panel in enumerate(panels):
-            left = MARGIN + number * (size[1] + MARGIN)
-            draw.text((left, 3), _shortened(panel.name, size[1], font), fill="black", font=font)
+            down, across = divmod(number, ACROSS)
+            top, left = down * (LINE + size[0] + MARGIN), MARGIN + across * (size[1] + MARGIN)
+            draw.text((left, top + 3), _shortened(panel.name, size[1], font), fill="black", font=font)
             colour = _colour(step, context, trained) if panel.marked else OBSERVED
-            image.paste(Image.fromarray(_enlarged(panel, step, factor, colour)), (left, LINE))
-        draw.text((MARGIN, LINE + size[0] + 2), told(step, context, trained), fill="black", font=font)
+            image.paste(Image.fromarray(_enlarged(panel, step, factor, colour)), (left, top + LINE))
+        draw.text((MARGIN, total[0] - LINE), told(step, context, trained), fill="black", font=font)
         yield np.asarray(image)
 
 

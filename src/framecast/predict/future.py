@@ -241,6 +241,7 @@ def _page(future: Future, account: dict[str, Any]) -> str:
     scores = account["scores"]
     return environment.get_template("compare.html.j2").render(
         **surroundings(environment),
+        name=future.path.name or str(future.path),
         told=account,
         player=player,
         conversions=future.notes.conversions,
