@@ -292,6 +292,7 @@ TYPES = {
     "int16": 255,
     "int32": 255,
     "int64": 255,
+    ">u2": 65535,
     "uint32": 255,
     "float16": 1,
     "float32": 1,
@@ -335,6 +336,7 @@ def test_the_order_of_axes_is_seen_or_said(tmp_path: Path, shape: str, axes: str
         (np.zeros((5, 3, 16, 3), np.uint8), "leaves open where the channels are; allowed: T H W, T H W C or T C H W"),
         (np.zeros((5, 16, 16, 16), np.uint8), "of which no axis is one of channels"),
         (np.zeros((5, 16), np.uint8), "found an array of 5 × 16; allowed: T H W"),
+        (np.zeros((5, 0, 16), np.uint8), "found an array of 5 × 0 × 16, which is empty"),
         (np.full((5, 16, 16), 2.0), "found float64 from 2 to 2; allowed: uint8 in 0..255, bool"),
         (np.full((5, 16, 16), np.nan), "found NaN or infinity"),
         (np.full((5, 16, 16), -1), "found int64 from -1 to -1"),
@@ -352,7 +354,13 @@ def test_arrays_that_are_none_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
     (tmp_path / "text.npy").write_text("no array")
     (tmp_path / "text.npz").write_text("no array")
-    for name in ("objects.npy", "text.npy", "text.npz"):
+    whole = (tmp_path / "two.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    np.savez_compressed(tmp_path / "bad.npz", frames=np.random.default_rng(1).integers(0, 9, (5, 16, 16)))
+    damaged = bytearray((tmp_path / "bad.npz").read_bytes())
+    damaged[200:260] = bytes(60)
+    (tmp_path / "bad.npz").write_bytes(damaged)
+    for name in ("objects.npy", "text.npy", "text.npz", "cut.npz", "bad.npz"):
         assert "expected a NumPy array" in refused(tmp_path / name)
     assert "found arrays a, b; allowed: one, or one named frames" in refused(tmp_path / "two.npz")
     np.save(tmp_path / "clip.npy", np.zeros((5, 16, 16), np.uint8))

@@ -6,18 +6,21 @@ named with ``--axes``. Values: uint8 0..255, bool, uint16 0..65535, floats in [0
 
 import csv
 import math
-import zipfile
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from framecast.data.formats.kth_archives import ZIP_ERRORS
 from framecast.errors import UserError
 from framecast.predict.notes import Notes
 from framecast.predict.pictures import Picture, from_rgb, levels, over_black
 
 CHANNELS = (1, 3, 4)
+DAMAGED = (OSError, ValueError, SyntaxError, tokenize.TokenError, OverflowError)  #: a header that NumPy cannot parse
 EXPECTED = "T H W, T H W C or T C H W with 1, 3 or 4 channels"
 VALUES = "uint8 in 0..255, bool, uint16 in 0..65535, floats in [0, 1], or other integers in 0..255"
 NAMES = ("frames", "clip", "video", "series", "arr_0")  #: which array of several is meant
@@ -29,24 +32,30 @@ def load(path: Path, notes: Notes) -> np.ndarray:
     Raises UserError when the file is damaged, holds no numbers, or it is not clear which array is meant.
     """
     try:
-        found = np.load(path, mmap_mode="r" if path.suffix.lower() == ".npy" else None, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
-            name = next((name for name in NAMES if name in found.files), None)
-            if len(found.files) != 1 and name is None:
-                raise UserError(
-                    f"{path}: found arrays {', '.join(found.files) or 'none'}; allowed: one, or one named frames"
-                )
-            notes.converted("array", name or found.files[0])
-            return np.asarray(found[name or found.files[0]])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if path.suffix.lower() == ".npy":
+            return np.lib.format.open_memmap(path, mode="r")
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+            return found if isinstance(found, np.ndarray) else _chosen(found, path, notes)
+    except (*DAMAGED, *ZIP_ERRORS) as error:
         raise UserError(f"{path}: expected a NumPy array, found {' '.join(str(error).split())}") from None
+
+
+def _chosen(archive: Any, path: Path, notes: Notes) -> np.ndarray:
+    with archive:
+        names = archive.files
+        name = next((name for name in NAMES if name in names), names[0] if len(names) == 1 else None)
+        if name is None:
+            raise UserError(f"{path}: found arrays {', '.join(names) or 'none'}; allowed: one, or one named frames")
+        notes.converted("array", name)
+        return np.asarray(archive[name])
 
 
 def pictures(array: np.ndarray, path: Path, axes: str, channels: int, notes: Notes) -> Iterator[Picture]:
     """The frames of an array, without time stamps. Raises UserError for shapes and values other than those expected."""
     frames = _frames_first(array, path, axes)  # (T, H, W, C)
+    if 0 in frames.shape:
+        raise UserError(f"{path}: found an array of {' × '.join(map(str, array.shape))}, which is empty")
     _refuse_other_types(frames, path)
     if frames.dtype != np.uint8:
         notes.converted("values", f"{frames.dtype}, to levels 0 to 255")
@@ -89,7 +98,8 @@ def _levels(values: np.ndarray, where: str) -> UInt8[np.ndarray, "h w c"]:
     """Values of any accepted type as levels 0..255."""
     if values.dtype == np.uint8:
         return values
-    top = {"b": 1.0, "f": 1.0}.get(values.dtype.kind, 65535.0 if values.dtype == np.uint16 else 255.0)
+    kind, size = values.dtype.kind, values.dtype.itemsize
+    top = 1.0 if kind in "bf" else 65535.0 if (kind, size) == ("u", 2) else 255.0
     found = values.astype(np.float64)
     if not np.isfinite(found).all():
         raise UserError(f"{where}: found NaN or infinity; allowed: {VALUES}")

@@ -68,6 +68,8 @@ def _stream(container: Any, path: Path, notes: Notes) -> Any:
     stream = container.streams.best("video")
     if stream is None:
         raise UserError(f"{path}: expected a video, found {container.format.long_name} without one")
+    if stream.codec_context is None:
+        raise UserError(f"{path}: expected a video that FFmpeg decodes, found one in a codec that it does not know")
     stream.codec_context.thread_count = 1
     if sound := len(container.streams.audio):
         notes.converted("audio", f"dropped ({sound} track{'s' * (sound > 1)})")
