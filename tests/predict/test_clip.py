@@ -400,6 +400,16 @@ def test_a_table_that_is_no_series_is_refused(tmp_path: Path, text: str, told: s
     assert told in refused(path, SERIES)
 
 
+def test_an_option_for_another_clip_is_refused(tmp_path: Path) -> None:
+    video = write(tmp_path / "clip.mkv", [quarters()] * 5)
+    table = tmp_path / "series.csv"
+    table.write_text("1\n2\n3\n4\n5\n6\n")
+    assert refused(video, axes="THW") == f"--axes: found with {video}; allowed: with frames in .npy or .npz"
+    assert refused(video, column="a") == f"--column: found with {video}; allowed: with a series in .csv"
+    assert refused(table, SERIES, fps=5.0) == f"--fps: found with {table}; allowed: with a system of video"
+    assert refused(table, SERIES, fit="crop") == f"--fit: found with {table}; allowed: with a system of video"
+
+
 def test_a_video_is_no_series(tmp_path: Path) -> None:
     assert "allowed for a system of series: .csv, .npy, .npz" in refused(
         write(tmp_path / "c.mkv", [quarters()]), SERIES

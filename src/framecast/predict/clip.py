@@ -73,6 +73,7 @@ def read(path: Path, data: Dataset, kind: str, observed: int, horizon: int, want
     """
     if not path.exists():
         raise UserError(f"{path}: expected a clip, found no such file or folder")
+    _refuse_what_does_not_apply(path, len(data.frame_shape) == 3, wanted)
     if len(data.frame_shape) == 1:
         return _series(path, data.frame_shape[0], observed, horizon, wanted, notes)
     channels, size = data.frame_shape[0], data.frame_shape[-1]
@@ -90,6 +91,19 @@ def read(path: Path, data: Dataset, kind: str, observed: int, horizon: int, want
     sequence = part.astype(np.float32) / 255
     _warn_of_cuts(sequence, first, observed, notes)
     return Clip(sequence[:observed], sequence[observed:], first, rate)
+
+
+def _refuse_what_does_not_apply(path: Path, is_video: bool, wanted: Wanted) -> None:
+    """An option that would change nothing was meant for another clip or another system."""
+    is_array = path.suffix.lower() in (".npy", ".npz")
+    for option, is_given, applies, meant_for in (
+        ("--fps", wanted.fps is not None, is_video, "a system of video"),
+        ("--fit", wanted.fit != FITS[0], is_video, "a system of video"),
+        ("--axes", bool(wanted.axes), is_video and is_array, "frames in .npy or .npz"),
+        ("--column", bool(wanted.column), not is_video and not is_array, "a series in .csv"),
+    ):
+        if is_given and not applies:
+            raise UserError(f"{option}: found with {path}; allowed: with {meant_for}")
 
 
 def _source(path: Path, channels: int, wanted: Wanted, notes: Notes) -> Iterator[Picture]:
@@ -150,7 +164,7 @@ def _fitted(
     """A picture in the size of the systems' frames, resampled as the dataset's own clips are."""
     pixels = picture.levels
     height, width = pixels.shape[1:]
-    if (height, width) == (size, size):
+    if (height, width) == (size, size) and (fit == "stretch" or picture.aspect == 1):
         return pixels, picture.seconds
     how: Resize = getattr(data, "resize", "area")
     shown = height / (width * picture.aspect)  # height / width as it is to be seen

@@ -35,25 +35,34 @@ class Panel:
     marked: bool = True
 
 
+def enlargement(frame_shape: tuple[int, ...]) -> int:
+    """How many pixels a side of the film a pixel of a frame (C, H, W) takes."""
+    return max(1, -(-READABLE // min(frame_shape[-2:])))
+
+
+def size(panels: int, frame_shape: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of a film with so many panels of frames (C, H, W), before an odd one is padded."""
+    height, width = (side * enlargement(frame_shape) + 2 * BORDER for side in frame_shape[-2:])
+    rows, columns = -(-panels // ACROSS), min(panels, ACROSS)
+    return rows * (LINE + height + MARGIN) + LINE, columns * (width + MARGIN) + MARGIN
+
+
 def drawn(panels: Sequence[Panel], context: int, trained: int) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """The steps of a film, of an even size: padded, not cut. A panel with fewer frames is blank at its end."""
-    height, width = panels[0].frames.shape[2:]
-    factor = max(1, -(-READABLE // min(height, width)))
-    size = height * factor + 2 * BORDER, width * factor + 2 * BORDER
-    rows, columns = -(-len(panels) // ACROSS), min(len(panels), ACROSS)
-    total = rows * (LINE + size[0] + MARGIN) + LINE, columns * (size[1] + MARGIN) + MARGIN
-    shape = _even(total[0]), _even(total[1])
+    shape = panels[0].frames.shape
+    height, width = size(len(panels), shape)
+    panel_height, panel_width = (side * enlargement(shape) + 2 * BORDER for side in shape[-2:])
     font = ImageFont.load_default(LETTERS)
     for step in range(max(len(panel.frames) for panel in panels)):
-        image = Image.new("RGB", shape[::-1], "white")
+        image = Image.new("RGB", (width + width % 2, height + height % 2), "white")
         draw = ImageDraw.Draw(image)
         for number, panel in enumerate(panels):
             down, across = divmod(number, ACROSS)
-            top, left = down * (LINE + size[0] + MARGIN), MARGIN + across * (size[1] + MARGIN)
-            draw.text((left, top + 3), _shortened(panel.name, size[1], font), fill="black", font=font)
+            top, left = down * (LINE + panel_height + MARGIN), MARGIN + across * (panel_width + MARGIN)
+            draw.text((left, top + 3), _shortened(panel.name, panel_width, font), fill="black", font=font)
             colour = _colour(step, context, trained) if panel.marked else OBSERVED
-            image.paste(Image.fromarray(_enlarged(panel, step, factor, colour)), (left, top + LINE))
-        draw.text((MARGIN, total[0] - LINE), told(step, context, trained), fill="black", font=font)
+            image.paste(Image.fromarray(_enlarged(panel, step, colour)), (left, top + LINE))
+        draw.text((MARGIN, height - LINE), told(step, context, trained), fill="black", font=font)
         yield np.asarray(image)
 
 
@@ -86,18 +95,15 @@ def _in_bt709(rgb: Any) -> Any:
     return rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
 
 
-def _even(size: int) -> int:
-    return size + size % 2
-
-
 def _colour(step: int, context: int, trained: int) -> str:
     if step < context:
         return OBSERVED
     return FORECAST if step < context + trained else BEYOND
 
 
-def _enlarged(panel: Panel, step: int, factor: int, colour: str) -> UInt8[np.ndarray, "h w 3"]:
-    """One frame, each of its pixels ``factor`` pixels a side, in its border."""
+def _enlarged(panel: Panel, step: int, colour: str) -> UInt8[np.ndarray, "h w 3"]:
+    """One frame, each of its pixels larger by the film's factor, in its border."""
+    factor = enlargement(panel.frames.shape)
     if step < len(panel.frames):
         levels = np.rint(picture(panel.frames[step : step + 1])[0] * 255).astype(np.uint8)
     else:

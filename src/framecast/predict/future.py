@@ -81,6 +81,8 @@ def predict(
     if (horizon or trained) > trained:
         notes.warn("horizon", f"forecast steps {trained + 1} to {horizon} lie beyond the {trained} of training")
     future = Future(path, cells[0], part, found, trained, notes)
+    if future.is_video:
+        notes.converted("writing", _writing(future))
     account = _account(grid, future)
     return [*notes.lines(), *_scores_in_words(grid, future, account)], _write(future, account, place)
 
@@ -184,6 +186,15 @@ def _write(future: Future, account: dict[str, Any], place: Path) -> list[Path]:
 
 def _shown_rate(rate: float | None) -> float:
     return rate if rate and rate <= FASTEST else FASTEST if rate else SHOWN_RATE
+
+
+def _writing(future: Future) -> str:
+    """What becomes of the frames on their way into the film."""
+    factor, rate, shown = film.enlargement(future.clip.context.shape), future.clip.rate, _shown_rate(future.clip.rate)
+    size = f"each pixel of a frame becomes {factor}×{factor}" if factor > 1 else "frames in their own size"
+    speed = f"{shown:g} frames a second" + ("" if rate == shown else f" instead of {rate:.4g}" if rate else "")
+    is_odd = any(side % 2 for side in film.size(len(_panels(future)), future.clip.context.shape))
+    return f"{size}, in a border, at {speed}" + ", padded by a pixel to an even size" * is_odd
 
 
 def _panels(future: Future) -> list[film.Panel]:
