@@ -13,8 +13,10 @@ import pytest
 import torch
 from PIL import ImageColor
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from framecast import assemble
+from framecast.cli import app
 from framecast.cluster.journal import Asked
 from framecast.errors import UserError
 from framecast.predict import film
@@ -24,7 +26,7 @@ from framecast.study import reading
 from framecast.study.grid import Grid
 from framecast.training.cell import train
 from framecast.training.stopping import Stop
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT
 from tests.predict.clips import quarters, write
 
 VIDEO, SERIES = "moving_mnist/seq2seq_convlstm/depth-1/mse", "generated_sins/seq2seq_lstm/depth-1/mse"
@@ -167,6 +169,11 @@ def test_a_series_is_written_in_its_own_units(grid: Grid, tmp_path: Path) -> Non
     forecast = np.load(made[1])["forecast"][0, :, 0] * (high - low) + low
     assert [float(row["seq2seq_lstm depth-1 mse"]) for row in rows[5:]] == pytest.approx(forecast, rel=1e-5)
     assert "warning: not trained: generated_sins/seq2seq_lstm/depth-1/mse/seed-2 left out" in lines
+    every = {"everything": True, "output": str(tmp_path / "all.csv")}
+    lines, made = predict(grid, path, f"{SERIES}/seed-1", Wanted(), **every)
+    assert list(np.load(made[1])["names"]) == ["seq2seq_lstm depth-1 mse", "copy_last", "zeros"]
+    assert any(line.startswith("warning: not here: least_squares") for line in lines)
+    assert any(line.startswith("warning: not trained: generated_sins/seq2seq_lstm/depth-2") for line in lines)
 
 
 def test_the_page_opens_offline_and_takes_no_markup_from_a_name(grid: Grid, clip: Path, tmp_path: Path) -> None:
@@ -227,13 +234,10 @@ def test_weights_that_were_altered_are_refused(grid: Grid, clip: Path, tmp_path:
         weights.write_bytes(whole)
 
 
-def test_the_verb(study_folder: Path, tmp_path: Path) -> None:
+def test_the_verb(grid: Grid, tmp_path: Path) -> None:
     path = write(tmp_path / "walk.mp4", [quarters()] * 5, codec="mpeg4", turned=90)
-
-    def call(*given: str, **options: Any) -> Any:
-        return run("framecast", "predict", *given, cwd=study_folder, **options)
-
-    done = call(str(path), "--run", f"{VIDEO}/seed-1", "--horizon", "3")
+    done = CliRunner().invoke(app, ["predict", str(path), "--run", f"{VIDEO}/seed-1", "--horizon", "3"])
+    assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[0] == "reports/partial/walk-future/future.mp4"
     assert "rotation: by 90° counter-clockwise, as the file says" in done.stderr.splitlines()
-    assert all((study_folder / name).exists() for name in done.stdout.splitlines())
+    assert all(Path(name).exists() for name in done.stdout.splitlines())

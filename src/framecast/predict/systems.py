@@ -59,7 +59,10 @@ def chosen(grid: "Grid", run: str, notes: Notes, *, every_seed: bool, everything
         more = f" and {len(left_out) - 1} more" * (len(left_out) > 1)
         notes.warn("not trained", f"{left_out[0]}{more} left out")
     baselines = [cell for cell in grid.baselines if cell.dataset == leading[0].dataset] if everything else []
-    return [*trained, *(cell for cell in baselines if _needs_no_data(grid, cell))]
+    fitted = [cell for cell in baselines if _is_fitted(grid, cell)]
+    if fitted:
+        notes.warn("not here", f"{', '.join(cell.model for cell in fitted)}: fitted to training data anew each time")
+    return [*trained, *(cell for cell in baselines if cell not in fitted)]
 
 
 def names(cells: list["Cell"]) -> list[str]:
@@ -117,9 +120,9 @@ def _system(cell: "Cell") -> System:
     return System(cell.model, cell.loss, cell.depth)
 
 
-def _needs_no_data(grid: "Grid", cell: "Cell") -> bool:
+def _is_fitted(grid: "Grid", cell: "Cell") -> bool:
     shape = assemble.dataset(grid, cell.dataset).frame_shape
-    return type(assemble.model(grid, cell, shape)).fit is Baseline.fit  # type: ignore[attr-defined]
+    return type(assemble.model(grid, cell, shape)).fit is not Baseline.fit  # type: ignore[attr-defined]
 
 
 def _scored(grid: "Grid", cell: "Cell", frames: torch.Tensor, clip: Clip) -> Scores:

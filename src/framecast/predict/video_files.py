@@ -38,7 +38,7 @@ def pictures(path: Path, channels: int, notes: Notes) -> Iterator[Picture]:
     try:
         with av.open(str(path), format=CONTAINERS[path.suffix.lower()]) as container:
             stream = _stream(container, path, notes)
-            for frame in _decoded(container, stream):
+            for frame in _decoded(container, stream, notes):
                 if count == 0:
                     shape = frame.height, frame.width
                     _refuse_hdr(frame, stream, path)
@@ -78,11 +78,14 @@ def _stream(container: Any, path: Path, notes: Notes) -> Any:
     return stream
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+def _decoded(container: Any, stream: Any, notes: Notes) -> Iterator[Any]:
     """The frames of a stream, with the alpha plane that VP8 and VP9 keep beside their packets where there is one."""
     decoder = WITH_ALPHA.get(stream.codec_context.codec.canonical_name)
     tags = {name.lower(): value for name, value in stream.metadata.items()}
-    if decoder is None or tags.get("alpha_mode") != "1" or decoder not in av.codecs_available:
+    has_alpha = decoder is not None and tags.get("alpha_mode") == "1"
+    if has_alpha and decoder not in av.codecs_available:
+        notes.warn("alpha", f"left out: it takes {decoder}, which this build of PyAV does not have")
+    if not has_alpha or decoder not in av.codecs_available:
         yield from container.decode(stream)
         return
     context: Any = av.CodecContext.create(decoder, "r")
