@@ -332,6 +332,50 @@ def figure(
 
 
 @app.command()
+def predict(
+    clip: Annotated[
+        str, typer.Argument(metavar="CLIP", help="mp4, avi, mov, mkv, webm, gif, npy, npz, csv, or a folder of images")
+    ],
+    run: Annotated[str, typer.Option(metavar="CELL", help="a trained cell; without its seed: each of its seeds")],
+    horizon: Annotated[int | None, typer.Option(help="steps to forecast; by default as many as in training")] = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="the clip to write; its .npz, .json and compare.html beside"
+        ),
+    ] = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="every trained system of the dataset, side by side")
+    ] = False,
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="every trained seed of the cell, and how far they differ")
+    ] = False,
+    start: Annotated[int, typer.Option(help="the frame, from 1, that is observed first")] = 1,
+    last: Annotated[
+        bool, typer.Option("--last", help="observe the clip's last frames, and forecast what follows")
+    ] = False,
+    fps: Annotated[float | None, typer.Option(help="frames a second that the clip is resampled to")] = None,
+    fit: Annotated[str, typer.Option(help="stretch, pad or crop to the system's frames")] = "stretch",
+    axes: Annotated[str, typer.Option(help="the order of an array's axes, as in HWT or TCHW")] = "",
+    column: Annotated[str, typer.Option(help="the column of a table that holds the series")] = "",
+) -> None:
+    """Forecast the future of a clip of your own with a trained cell, on the CPU."""
+    from pathlib import Path
+
+    study = _grid()
+    from framecast.predict.clip import Wanted
+    from framecast.predict.future import predict as forecast
+
+    wanted = Wanted(fps, fit, start, last, axes, column)
+    lines, made = forecast(
+        study, Path(clip), run, wanted, horizon=horizon, every_seed=seeds, everything=everything, output=output
+    )
+    print("\n".join(lines), file=sys.stderr)
+    for path in made:
+        print(path)
+
+
+@app.command()
 def prune(phase: Annotated[str, typer.Argument(metavar="data|train|evaluate")]) -> None:
     """Remove artefacts of cells that params.yaml no longer has, and keep whatever could not be made again."""
     from framecast.upkeep import pruning

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from framecast.figures.shared.choice import featured
 from framecast.results import Results, label
 
 CLIPS = 4
+BLANK = 0.8  #: grey of a place in a sheet that has no frame
 
 
 @dataclass(frozen=True)
@@ -58,34 +60,52 @@ def players(results: Results, dataset: str) -> list[Player]:
     names = tuple(label(results, dataset, systems, system) for system in systems)
     inks = [colour(systems, system) for system in systems]
     clips = [results.scored(dataset, system)[0].clips for system in systems]
-    build = _film if clips[0]["target"].ndim == 5 else _lines
-    return [
-        build(index, names, inks, [{name: clip[index] for name, clip in each.items()} for each in clips])
-        for index in range(min(CLIPS, len(clips[0]["target"])))
-    ]
+    found: list[Player] = []
+    for index in range(min(CLIPS, len(clips[0]["target"]))):
+        context, target = clips[0]["context"][index], clips[0]["target"][index]
+        forecasts = [clip["forecast"][index] for clip in clips]
+        if target.ndim == 4:
+            found.append(film(names, context, target, forecasts, sequence=index + 1))
+        else:
+            found.append(lines(names, inks, context, target, forecasts, sequence=index + 1))
+    return found
 
 
-def _film(index: int, names: tuple[str, ...], inks: list[str], clips: list[dict[str, np.ndarray]]) -> Film:
-    """Frames (T, C, H, W) of one sequence as a sheet; during the context a forecast row repeats the truth."""
-    context, target = clips[0]["context"], clips[0]["target"]
-    truth = np.concatenate([context, target])
+def film(
+    names: Sequence[str], context: np.ndarray, target: np.ndarray, forecasts: Sequence[np.ndarray], *, sequence: int = 1
+) -> Film:
+    """Frames (T, C, H, W) of one sequence as a sheet; during the context a forecast row repeats the truth.
+
+    Where the target ends before the forecasts, its row and the differences are blank.
+    """
+    truth, known = np.concatenate([context, target]), len(context) + len(target)
     rows = [picture(truth)]
-    for clip in clips:
-        shown = np.concatenate([context, clip["forecast"]])
-        rows += [picture(shown), difference(shown, truth)]
-    sheet = np.stack(rows).transpose(0, 2, 1, 3, 4)  # (rows, H, T, W, 3)
-    height, steps, width = sheet.shape[1:4]
-    pixels = np.rint(sheet.reshape(len(rows) * height, steps * width, 3) * 255).astype(np.uint8)
-    return Film(index + 1, len(context), len(target), names, png(pixels), f"{width} / {height}")
+    for forecast in forecasts:
+        shown = np.concatenate([context, forecast])
+        rows += [picture(shown), difference(shown[:known], truth)]
+    steps, (height, width) = len(context) + len(forecasts[0]), truth.shape[2:]
+    sheet = np.full((len(rows), steps, height, width, 3), BLANK)
+    for place, row in zip(sheet, rows, strict=True):
+        place[: len(row)] = row
+    pixels = np.rint(sheet.transpose(0, 2, 1, 3, 4) * 255).astype(np.uint8)  # (rows, H, T, W, 3)
+    uri = png(pixels.reshape(len(rows) * height, steps * width, 3))
+    return Film(sequence, len(context), steps - len(context), tuple(names), uri, f"{width} / {height}")
 
 
-def _lines(index: int, names: tuple[str, ...], inks: list[str], clips: list[dict[str, np.ndarray]]) -> Lines:
-    """The first channel of one sequence (T, C) as polylines."""
-    context, target = clips[0]["context"], clips[0]["target"]
+def lines(
+    names: Sequence[str],
+    inks: Sequence[str],
+    context: np.ndarray,
+    target: np.ndarray,
+    forecasts: Sequence[np.ndarray],
+    *,
+    sequence: int = 1,
+) -> Lines:
+    """The first channel of one sequence (T, C) as polylines; the target may end before the forecasts."""
     truth = np.concatenate([context, target])
-    drawn = [_points(clip["forecast"], len(context)) for clip in clips]
+    drawn = [_points(forecast, len(context)) for forecast in forecasts]
     pairs = tuple(zip(drawn, inks, strict=True))
-    return Lines(index + 1, len(context), len(target), names, _points(truth, 0), pairs)
+    return Lines(sequence, len(context), len(forecasts[0]), tuple(names), _points(truth, 0), pairs)
 
 
 def _points(values: np.ndarray, start: int) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 
 from framecast.figures.base import caption
 from framecast.published import RELATIVE_TOLERANCE, Discrepancy
@@ -88,21 +88,11 @@ def render(
 
     ``folder`` is where the records lie, as seen from the page.
     """
-    environment = Environment(
-        loader=PackageLoader("framecast.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    style, script = (_source(environment, name) for name in ("report.css", "report.js"))
+    environment = environment_of(PackageLoader("framecast.report"))
     parts = list(_studies(results, figures, studies, records))
     shown = [dataset for part in parts for dataset in part.datasets]
     return environment.get_template("report.html.j2").render(
-        style=style,
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **surroundings(environment),
         scale=scale,
         holes=holes,
         badges=tuple(dict.fromkeys(badge for dataset in shown for badge in dataset.badges)),
@@ -115,6 +105,25 @@ def render(
         discrepancies=list(_discrepancies(results, studies)),
         tolerance=f"{RELATIVE_TOLERANCE:.0%}".replace("%", " %"),
     )
+
+
+def environment_of(loader: BaseLoader) -> Environment:
+    """Where a page is made: everything is escaped, and a name that is not there is an error."""
+    return Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def surroundings(environment: Environment) -> dict[str, str]:
+    """Style and script of a page, and the script's hash for its policy."""
+    style, script = (_source(environment, name) for name in ("report.css", "report.js"))
+    digest = hashlib.sha256(script.encode()).digest()
+    return {"style": style, "script": script, "script_hash": base64.b64encode(digest).decode()}
 
 
 def _source(environment: Environment, name: str) -> str:

@@ -4,12 +4,14 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 for (const player of document.querySelectorAll("[data-player]")) {
   const [button, slider, output] = ["button", "input", "output"].map((name) => player.querySelector(name));
   const context = Number(player.dataset.context);
+  const trained = Number(player.dataset.trained ?? Infinity); // forecast steps
   const last = Number(slider.max);
   let timer = 0;
 
   const show = () => {
     const step = Number(slider.value);
-    const phase = step > context ? `forecast step ${step - context}` : "observed";
+    const beyond = step - context > trained ? ", beyond the horizon of training" : "";
+    const phase = step > context ? `forecast step ${step - context}${beyond}` : "observed";
     player.style.setProperty("--frame", step - 1);
     player.querySelector("[data-reveal]")?.setAttribute("width", step);
     output.textContent = `step ${step} of ${last}, ${phase}`;
@@ -51,5 +53,6 @@ const unfold = () => {
 addEventListener("hashchange", unfold);
 unfold();
 
-if (matchMedia("(max-width: 70rem)").matches) document.querySelector("nav details").open = false;
+const contents = document.querySelector("nav details");
+if (contents && matchMedia("(max-width: 70rem)").matches) contents.open = false;
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((box) => (box.open = true)));
