@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from framecast.artifacts import sha256_of
-from tests.conftest import ROOT, STUCK_SECONDS
+from tests import warm
+from tests.conftest import BIN, ROOT, STUCK_SECONDS
 from tests.pipeline.conftest import KEYED, Clone
 from tests.slurm.conftest import ClusterStudy
 from tests.slurm.one_node import Job, OneNode
@@ -48,11 +49,12 @@ def followed(slurm: OneNode, fresh: Callable[[], Clone]) -> Followed:
     shutil.rmtree(folder / ".git")
     study = ClusterStudy(folder, slurm)
     study("dvc", "config", "--local", "core.no_scm", "true")  # the harness' folder is no git clone
+    path = study.environment["PATH"].replace(str(BIN), str(warm.programs()))  # warm processes, in the jobs too
     script = "\n".join(["set -euo pipefail", *(f"echo '$ {line}'\n{line}" for line in commands())])
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=study.folder,
-        env={**os.environ, **study.environment},
+        env={**os.environ, **study.environment, "PATH": path},
         capture_output=True,
         text=True,
         timeout=STUCK_SECONDS,

@@ -22,7 +22,12 @@ BIN = Path(sys.executable).parent
 PROGRAMS = ("framecast", "snakemake", "dvc")
 VARIABLE = "WARM_PROCESSES"  #: names the folder of this test session to its workers
 #: Its own command line names no program, lest that program takes what stands for it for another of its kind.
-PROGRAM = "#!/usr/bin/env -S {0}/bin/python -ISE {0}/client.py {0}/socket\n"
+PROGRAM = "#!/usr/bin/env -S {0}/bin/python3 -ISE {0}/client.py {0}/socket\n"
+#: Snakemake starts itself, on the node that has a job, as a module of its own Python.
+PYTHON = """#!/bin/sh
+[ "$1 $2" = "-m snakemake" ] && shift 2 && exec {0}/bin/snakemake "$@"
+exec {0}/bin/python3 "$@"
+"""
 
 
 def offer() -> None:
@@ -56,17 +61,17 @@ def _imitate_the_environment(folder: Path) -> None:
     bins = folder / "bin"
     bins.mkdir()
     for program in BIN.iterdir():
-        if program.name.startswith("python"):
+        if program.name.startswith("python3"):
             (bins / program.name).symlink_to(program.resolve())
-        elif program.name not in PROGRAMS:
+        elif program.name not in (*PROGRAMS, "python"):
             (bins / program.name).symlink_to(program)
-    for name in PROGRAMS:
-        (bins / name).write_text(PROGRAM.format(folder))
+    for name, text in {**dict.fromkeys(PROGRAMS, PROGRAM), "python": PYTHON}.items():
+        (bins / name).write_text(text.format(folder))
         (bins / name).chmod(0o755)
 
 
 def _start(folder: Path) -> None:
-    command = [folder / "bin" / "python", "-P", HERE / "server.py", folder, (folder / "guardian").read_text()]
+    command = [folder / "bin" / "python3", "-P", HERE / "server.py", folder, (folder / "guardian").read_text()]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     log = folder / "log"
     with log.open("wb") as out:

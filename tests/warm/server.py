@@ -206,6 +206,7 @@ def become(asked: dict[str, Any], streams: list[int]) -> object:
     os.environ.update(asked["environment"])
     program = Path(asked["argv"][0])
     sys.argv = asked["argv"]
+    sys.executable = str(program.with_name("python"))  # what it starts of itself, on this machine or another, is warm
     sys.orig_argv = [sys.executable, *sys.argv]
     added = [entry or os.getcwd() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.path[:0] = [str(program.parent), *added]
