@@ -100,8 +100,13 @@ class CellFiles:
         They are of the primary mode; ``<mode>/forecast`` is that of another one. See ``forecast_in``.
         """
         stored = load_file(_file(self, self.score_folder, "clips.safetensors"))
-        frames = {name: clip for name, clip in stored.items() if not name.startswith("inside/")}
-        return {name: clip / np.float32(255) if clip.dtype == np.uint8 else clip for name, clip in frames.items()}
+        return {name: _unit_range(clip) for name, clip in stored.items() if not name.startswith("inside/")}
+
+    @cached_property
+    def snapshots(self) -> dict[str, np.ndarray]:
+        """``context`` and ``target`` of the first validation sequences, and ``forecast/<step>`` of them in training."""
+        stored = load_file(_file(self, self.run_folder, "snapshots.safetensors"))
+        return {name: _unit_range(frames) for name, frames in stored.items()}
 
     def forecast_in(self, mode: str) -> tuple[np.ndarray, np.ndarray]:
         """Forecast and target of the first test sequences in a mode, both (n, K, *frame)."""
@@ -245,6 +250,11 @@ class Results:
         else:
             same &= (table["loss"] == system.loss) & (table["depth"] == system.depth)
         return table[same & (table["mode"] == (mode or self.primary_mode(dataset)))]
+
+
+def _unit_range(frames: np.ndarray) -> np.ndarray:
+    """Frames as they are stored → float32 in [0, 1]."""
+    return frames / np.float32(255) if frames.dtype == np.uint8 else frames
 
 
 def _system_order(system: System) -> tuple[str, str, int]:

@@ -5,7 +5,7 @@ lies in a folder named by the *key* of what made it, so staleness is existence: 
 
     data/processed/<dataset>/<key>/   arrays.safetensors, manifest.json
     data/runs/<dataset>/<model>/depth-<depth>/causality/<key>/   probe.json
-    data/runs/<cell>/<key>/           model.safetensors, history.csv, run.json
+    data/runs/<cell>/<key>/           model.safetensors, history.csv, snapshots.safetensors, run.json
     data/scores/<cell>/<key>/         scores.csv, sequences.safetensors, clips.safetensors, score.json
 
 A key hashes only what can change the numbers: resolved parameters, the parsed source behind them (``catalogue``)
@@ -41,7 +41,7 @@ PROBE = "{dataset}/{model}/depth-{depth}/causality"
 
 DATA_FILES = ("arrays.safetensors", "manifest.json")
 PROBE_FILES = ("probe.json",)
-RUN_FILES = ("model.safetensors", "history.csv", "run.json")
+RUN_FILES = ("model.safetensors", "history.csv", "snapshots.safetensors", "run.json")
 SCORE_FILES = ("scores.csv", "sequences.safetensors", "clips.safetensors", "score.json")
 TABLES = ("scores.csv", "horizon.csv", "comparisons.csv", "metrics.json", "loss_curves.csv")
 RECORD_TABLES = ("scores.csv", "comparisons.csv", "horizon.csv")

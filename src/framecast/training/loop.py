@@ -6,7 +6,7 @@ What is forecast in training, against which frames, and what is added to the los
 frames x_{T+1}..x_{T+K} from x_1..x_T and nothing, where it says nothing else.
 
 A run stopped at any step and started again is bit-identical to one never stopped: its state is the parameters, the
-optimiser's moments and a little bookkeeping, all in the checkpoint; everything else (data order, random numbers,
+optimiser's moments, the snapshots and a little bookkeeping, all in the checkpoint; everything else (data order, random numbers,
 augmentation, learning rate, momentum) is a function of the seed, the step and the history up to it.
 """
 
@@ -24,7 +24,7 @@ from framecast.data.base import Split
 from framecast.errors import NotFinished, UserError
 from framecast.losses.base import WeightedLoss
 from framecast.models.base import Forecaster, Lesson
-from framecast.training import augmentation, optimizers, sampling
+from framecast.training import augmentation, optimizers, sampling, snapshots
 from framecast.training.checkpoint import Checkpoint, Checkpoints
 from framecast.training.seeding import epoch_order, seed_step
 
@@ -84,6 +84,7 @@ class Trainer:
         self.lesson: Callable[..., Lesson] = self._compiled(self.model.lesson)
         self.ledger = Ledger()
         self.best: dict[str, Tensor] = {}
+        self.snapshots: dict[int, Tensor] = {}  #: step → forecasts of the first validation sequences
         self.steps_per_epoch = -(-len(train) // recipe.batch_size)
         self.steps = recipe.epochs * self.steps_per_epoch
 
@@ -200,15 +201,18 @@ class Trainer:
         return self.ledger.step >= self.steps or at_its_turn
 
     def _validate(self) -> None:
-        """Mean loss over the validation split; remembers the best weights."""
+        """Mean loss over the validation split; remembers the best weights, and at times what was forecast."""
         self.model.eval()
         sums: dict[str, float] = {}
+        forecasts: list[Tensor] = []
         size = max(self.recipe.batch_size, 16)
         with torch.no_grad():
             for start in range(0, len(self.validation), size):
                 indices = np.arange(start, min(start + size, len(self.validation)))
                 sequences = self.validation.batch(indices)
-                total, terms = self.loss(self._forecast(sequences), sequences[:, self.context :])
+                forecast = self._forecast(sequences)
+                forecasts = forecasts or [forecast[: snapshots.SEQUENCES]]
+                total, terms = self.loss(forecast, sequences[:, self.context :])
                 for name, value in {"loss": total, **terms}.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(indices)
         means = {name: value / len(self.validation) for name, value in sums.items()}
@@ -220,6 +224,12 @@ class Trainer:
         self._add_row("validation", means)
         patience = self.recipe.early_stopping
         self.ledger.stopped_early = bool(patience) and self.ledger.validations_since_best >= patience
+        if self.finished or self._snapshot_is_due():
+            self.snapshots[self.ledger.step] = snapshots.stored(forecasts[0])
+
+    def _snapshot_is_due(self) -> bool:
+        made = len(self.ledger.validation_losses(self.ledger.step))
+        return snapshots.due(made, -(-self.recipe.epochs // self.recipe.validate_every))
 
     def _add_row(self, split: str, means: Mapping[str, float]) -> None:
         step = self.ledger.step
@@ -246,16 +256,18 @@ class Trainer:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.tensors().items()}
+        tensors |= {f"snapshot.{step}": forecast for step, forecast in self.snapshots.items()}
         checkpoints.save(self.ledger.step, tensors, vars(self.ledger))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}, "snapshot": {}}
         for name, value in checkpoint.tensors.items():
             group, rest = name.split(".", 1)
             groups[group][rest] = value
         self.model.load_state_dict(groups["model"])
         self.best = {name: value.to(self.device) for name, value in groups["best"].items()}
         self.optimizer.load(groups["optimizer"])
+        self.snapshots = {int(step): forecast for step, forecast in groups["snapshot"].items()}
         self.ledger = Ledger(**checkpoint.notes)
 
     # --- speed ------------------------------------------------------------------------------------
