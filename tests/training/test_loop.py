@@ -139,7 +139,7 @@ def test_snapshots_are_what_validation_forecast_and_cost_nothing(
     with torch.no_grad():
         forecast = made.model.eval()(made.validation.batch(np.arange(2))[:, :5], 3)
     assert kept[made.steps_per_epoch] == snapshots.stored(forecast).numpy().tobytes()
-    assert set(kept) == {step for step in range(made.steps_per_epoch, made.steps + 1, made.steps_per_epoch)}
+    assert set(kept) == set(range(made.steps_per_epoch, made.steps + 1, made.steps_per_epoch))
 
     monkeypatch.setattr(snapshots, "SEQUENCES", 0)
     monkeypatch.setattr(snapshots, "due", lambda *_: False)

@@ -30,12 +30,6 @@ CAPTION = (
     "Dashed: baselines. Dotted: the floor, where it is known. Black or, where it is not comparable, pale diamonds: "
     "what the source gives of the published curve at depth 1."
 )
-COUNTERPART = {
-    "generated_sins": "Coleman, Figure 5",
-    "generated_noise": "Coleman, Figure 5",
-    "stocks_by_ticker": "Coleman, Figure 5",
-    "moving_mnist": "Coleman, Figure 10",
-}
 
 
 def error_vs_horizon(results: Results, dataset: str) -> Figure:

@@ -15,7 +15,6 @@ CAPTION = (
     "system shows its first seed; of more than six systems, one of each model is shown, with the loss that most of "
     "them share."
 )
-COUNTERPART = {"moving_mnist": "Coleman, Figures 11 and 12 and appendix 9.2.1"}
 SEQUENCES, TALL = 2, 4  #: test sequences; of more systems than TALL, one sequence is enough
 
 

@@ -12,11 +12,6 @@ CAPTION = (
     "The first test sequences of {dataset}, a column for each; a row for each depth. Dark: observed points and truth. "
     "Colour: forecasts, one line per seed. The upright line is where forecasting begins."
 )
-COUNTERPART = {
-    "generated_sins": "Coleman, Figure 6 and appendix 9.1",
-    "generated_noise": "Coleman, Figure 7 and appendix 9.1",
-    "stocks_by_ticker": "Coleman, Figure 8 and appendix 9.1",
-}
 SEQUENCES = 4
 
 

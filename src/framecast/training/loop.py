@@ -6,8 +6,8 @@ What is forecast in training, against which frames, and what is added to the los
 frames x_{T+1}..x_{T+K} from x_1..x_T and nothing, where it says nothing else.
 
 A run stopped at any step and started again is bit-identical to one never stopped: its state is the parameters, the
-optimiser's moments, the snapshots and a little bookkeeping, all in the checkpoint; everything else (data order, random numbers,
-augmentation, learning rate, momentum) is a function of the seed, the step and the history up to it.
+optimiser's moments, the snapshots and a little bookkeeping, all in the checkpoint; everything else (data order, random
+numbers, augmentation, learning rate, momentum) is a function of the seed, the step and the history up to it.
 """
 
 import math
