@@ -216,6 +216,7 @@ def obstacles(table: Table, score: Mapping[str, Any]) -> tuple[str, ...]:
         f"{table.context}→{table.horizon} steps published": ours not in (None, theirs),
         "leaky": leaks and not table.leaky,
         "the published system is leaky": table.leaky and not leaks,
+        "trained on fewer steps": (recipe.get("horizon") or table.horizon) < table.horizon,
         "another network": any(model.get(name) != value for name, value in table.network.items()),
         "another loss": score["loss"] != table.loss,
         "another recipe": any(recipe.get(name) != value for name, value in table.recipe.items()),

@@ -175,6 +175,16 @@ class Results:
         lengths = self.scored(dataset)[0].score["modes"][mode or self.primary_mode(dataset)]
         return lengths["context"], lengths["horizon"]
 
+    def trained_steps(self, dataset: str, system: System, mode: str | None = None) -> int | None:
+        """How many forecast steps of a mode a system was trained on, where there are more; None where it was on all."""
+        score = self.scored(dataset, system)[0].score
+        trained = score["parameters"].get("training", {}).get("horizon")
+        if trained is None:
+            return None
+        observed, forecast = self.lengths(dataset, mode)
+        steps = max(0, score["parameters"]["dataset"]["arguments"]["context"] + trained - observed)
+        return steps if steps < forecast else None
+
     def is_leaky(self, dataset: str, system: System) -> bool:
         """Whether the causality probe caught a system looking at a frame that it had to forecast."""
         return any(cell.score["causal"] != "causal" for cell in self.scored(dataset, system))

@@ -118,7 +118,7 @@ def _write_bundle(folder: Path, trainer: Trainer, ledger: Ledger, manifest: dict
 
 def _snapshots(trainer: Trainer) -> dict[str, torch.Tensor]:
     """The first validation sequences, ``context`` and ``target``, and what was ``forecast/<step>`` of them."""
-    sequences = trainer.validation.batch(np.arange(min(snapshots.SEQUENCES, len(trainer.validation))))
+    sequences = trainer.held_out(np.arange(min(snapshots.SEQUENCES, len(trainer.validation))))
     truth = {"context": sequences[:, : trainer.context], "target": sequences[:, trainer.context :]}
     kept = {name: snapshots.stored(frames) for name, frames in truth.items()}
     return kept | {f"forecast/{step}": forecast for step, forecast in trainer.snapshots.items()}

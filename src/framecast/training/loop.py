@@ -75,6 +75,9 @@ class Trainer:
     ) -> None:
         self.cell, self.loss, self.train, self.validation = cell, loss, train, validation
         self.recipe, self.context, self.seed, self.device = recipe, context, seed, device
+        self.length = (
+            None if recipe.horizon is None else context + recipe.horizon
+        )  #: frames of a sequence that are seen
         self.model = model.to(device)
         if recipe.channels_last:
             _channels_last(self.model)
@@ -133,7 +136,8 @@ class Trainer:
         step = self.ledger.step
         seed_step(self.seed, step)
         self.model.train()
-        sequences = self.train.batch(self._training_batch(step), step // self.steps_per_epoch)
+        epoch = step // self.steps_per_epoch
+        sequences = self.train.batch(self._training_batch(step), epoch)[:, : self.length].contiguous()
         truth, seen = augmentation.augmented(
             sequences, flips=self.recipe.flips, rotations=self.recipe.rotations, noise=self.recipe.noise
         )
@@ -157,6 +161,10 @@ class Trainer:
         if self._row_is_due():
             self._close_row(forecast, target)
         return values["loss"]
+
+    def held_out(self, indices: np.ndarray) -> Tensor:
+        """Validation sequences (B, T+K, *frame), as long as what is trained on."""
+        return self.validation.batch(indices)[:, : self.length].contiguous()
 
     def _forecast(self, sequences: Tensor) -> Tensor:
         """(B, T+K, *frame) → (B, K, *frame): the model reads the context, and the rest as its teacher."""
@@ -209,7 +217,7 @@ class Trainer:
         with torch.no_grad():
             for start in range(0, len(self.validation), size):
                 indices = np.arange(start, min(start + size, len(self.validation)))
-                sequences = self.validation.batch(indices)
+                sequences = self.held_out(indices)
                 forecast = self._forecast(sequences)
                 forecasts = forecasts or [forecast[: snapshots.SEQUENCES]]
                 total, terms = self.loss(forecast, sequences[:, self.context :])
