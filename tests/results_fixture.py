@@ -231,6 +231,7 @@ def _write_cell(cell: CellFiles, scale: str, leak: float) -> pd.DataFrame:
     }
     score |= {"parameter_count": 49985 * (cell.depth or 0), "sha256": {}}
     score["parameters"] = {"model": _arguments(cell), "dataset": {"kind": cell.dataset, "arguments": _protocol(cell)}}
+    score["parameters"]["training"] = {}
     (cell.score_folder / "score.json").write_text(json.dumps(score))
     if cell.run_folder is not None:
         _write_run(cell, identity | {"cell": cell.name, "key": key, "scale": scale})

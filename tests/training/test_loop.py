@@ -146,6 +146,17 @@ def test_snapshots_are_what_validation_forecast_and_cost_nothing(
     assert undisturbed(tmp_path / "without", recipe) == (weights, {made.steps: b""}, ledger)
 
 
+@pytest.mark.parametrize("recipe", [RECIPE, VIDEO], ids=["series", "video"])
+def test_a_shorter_horizon_is_training_on_shorter_sequences(tmp_path: Path, recipe: Training) -> None:
+    made = trainer(recipe.model_copy(update={"horizon": 2}))
+    cut = trainer(recipe)
+    cut.train, cut.validation = (StoredSplit(split.sequences[:, :7], CPU) for split in (cut.train, cut.validation))
+    for one, name in ((made, "made"), (cut, "cut")):
+        one.fit(Checkpoints(tmp_path / name, "key"), StopAt(10**9), lambda *_: None)
+    assert outcome(made) == outcome(cut)
+    assert outcome(made)[0] != undisturbed(tmp_path / "whole", recipe)[0]
+
+
 @pytest.mark.parametrize("head_kernel", ["1x3x3", "3x3x3"])
 def test_channels_last_changes_the_layout_and_not_the_result(tmp_path: Path, head_kernel: str) -> None:
     be_deterministic(1)

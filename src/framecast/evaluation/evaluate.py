@@ -200,7 +200,7 @@ def _manifest(
         **found,
         "replication": not cell.is_baseline and grid.params.models[cell.model].replication,
         "primary_metric": grid.params.evaluation.primary,
-        "parameters": {name: grid.parameters(cell)[name] for name in ("dataset", "model", "training")},
+        "parameters": grid.score_parameters(cell),
         "notes": {mode: told.notes for mode, told in scores.items() if told.notes},
         "parameter_count": run.get("parameter_count", 0),
         "description": catalogue.summary(catalogue.load("models", grid.kind(cell))),

@@ -166,7 +166,12 @@ def _row(results: Results, columns: Sequence[Column], system: System, name: str,
 
 def marks(results: Results, dataset: str, system: System) -> tuple[str, ...]:
     """What must stand beside a system wherever it appears."""
-    found = {"leaky": results.is_leaky(dataset, system), "replication": results.is_replication(dataset, system)}
+    trained = results.trained_steps(dataset, system)
+    found = {
+        "leaky": results.is_leaky(dataset, system),
+        "replication": results.is_replication(dataset, system),
+        f"trained on {trained} steps": trained is not None,
+    }
     return tuple(mark for mark, holds in found.items() if holds)
 
 

@@ -115,9 +115,7 @@ def _trains_within(params: Params, path: tuple[Any, ...], model: str, dataset: s
     """Nothing is trained to forecast more frames than the sequences have."""
     asked, there = params.recipe(model).horizon, params.datasets[dataset].arguments["horizon"]
     if asked is not None and asked > there:
-        told = (
-            f"found horizon {asked} in the training of model {model} with dataset {dataset}, whose horizon is {there}"
-        )
+        told = f"found horizon {asked} in the training of model {model} with dataset {dataset}, which has {there}"
         raise Wrong(path, f"{told}; allowed: up to {there}")
 
 

@@ -210,6 +210,11 @@ class Grid:
             **({"weights": weights} if weights else {}),
         }
 
+    def score_parameters(self, cell: Cell) -> dict[str, Any]:
+        """What of that a reader of the cell's scores has to know; its loss is in its name."""
+        parameters = self.parameters(cell)
+        return {name: parameters[name] for name in ("dataset", "model", "training")}
+
     def probe_parameters(self, cell: Cell) -> dict[str, Any]:
         """What was resolved for the probe of a cell's dataset, model and depth."""
         model = {"kind": self.kind(cell), "depth": cell.depth, **self.model_arguments(cell)}

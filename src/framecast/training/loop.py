@@ -75,9 +75,7 @@ class Trainer:
     ) -> None:
         self.cell, self.loss, self.train, self.validation = cell, loss, train, validation
         self.recipe, self.context, self.seed, self.device = recipe, context, seed, device
-        self.length = (
-            None if recipe.horizon is None else context + recipe.horizon
-        )  #: frames of a sequence that are seen
+        self.length = None if recipe.horizon is None else context + recipe.horizon  #: of a sequence
         self.model = model.to(device)
         if recipe.channels_last:
             _channels_last(self.model)

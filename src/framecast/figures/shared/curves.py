@@ -60,6 +60,18 @@ class Curves:
         low = mean**2 / high if self.axes.get_yscale() == "log" else mean - curve["sd"]
         self.axes.fill_between(steps, low, high, color=ink, alpha=0.18, linewidth=0)
 
+    def training_ends(self, systems: Sequence[System]) -> None:
+        """An upright line behind the last step that a system was trained on, where it is asked for more."""
+        trained = {system: self.results.trained_steps(self.dataset, system, self.mode) for system in systems}
+        for steps in sorted({steps for steps in trained.values() if steps is not None}):
+            names = [label(self.results, self.dataset, systems, one) for one in systems if trained[one] == steps]
+            text = "trained to here" + ("" if len(names) == len(systems) else f": {', '.join(names)}")
+            place, across = steps + self.first - 0.5, self.axes.get_xaxis_transform()
+            self.axes.axvline(place, color=MUTED, linewidth=0.9, zorder=0)
+            self.axes.text(
+                place, 0.98, text, transform=across, rotation=90, ha="right", va="top", fontsize=7, color=MUTED
+            )
+
     def _curve(self, system: System) -> tuple[pd.Series, pd.DataFrame]:
         curve = self.results.curve(self.dataset, system, self.metric, self.mode)
         return curve["step"] + self.first - 1, curve
