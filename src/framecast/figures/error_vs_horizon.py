@@ -29,7 +29,7 @@ CAPTION = (
     "seeds, the band is ± one standard deviation (times or divided by 1 + sd / mean where the axis is logarithmic). "
     "Dashed: baselines. Dotted: the floor, where it is known. Black or, where it is not comparable, pale diamonds: "
     "what the source gives of the published curve at depth 1. An upright line: the last step that a system was trained "
-    "on, where it is asked for more."
+    "on, where it is asked for more; beyond it its curve has no markers."
 )
 
 

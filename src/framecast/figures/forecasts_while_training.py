@@ -24,7 +24,8 @@ def forecasts_while_training(results: Results, dataset: str) -> Figure:
     cells = [results.scored(dataset, system)[0] for system in systems]
     if not cells:
         return not_measured(f"No system has been trained on {dataset}.")
-    context, target = (cells[0].snapshots[name][0] for name in ("context", "target"))
+    longest = max((cell.snapshots for cell in cells), key=lambda kept: kept["target"].shape[1])
+    context, target = longest["context"][0], longest["target"][0]
     truth = [Strip("observed", picture(context), 1), Strip("truth", picture(target), len(context) + 1)]
     blocks = [Block("validation sequence 1", truth)]
     for system, cell in zip(systems, cells, strict=True):

@@ -14,7 +14,7 @@ CAPTION = (
     "Gradient energy of the forecast over that of the truth on {dataset}, a column for each mode: 1 is as sharp as the "
     "truth, below is blur, above are wrong edges or noise. Sharp is not right: a copied frame is sharp, and a leaky "
     "system with a teacher is sharp where it copies. Mean over seeds. Dashed: baselines. An upright line: the last "
-    "step that a system was trained on, where it is asked for more."
+    "step that a system was trained on, where it is asked for more; beyond it its curve has no markers."
 )
 METRIC = "sharpness"
 
