@@ -177,9 +177,9 @@ class Results:
 
     def trained_steps(self, dataset: str, system: System, mode: str | None = None) -> int | None:
         """How many forecast steps of a mode a system was trained on, where there are more; None where it was on all."""
-        score = self.scored(dataset, system)[0].score
-        trained = score["parameters"].get("training", {}).get("horizon")
-        if trained is None:
+        score = next((cell.score for cell in self.scored(dataset, system)), None)
+        trained = score and score["parameters"].get("training", {}).get("horizon")
+        if score is None or trained is None:
             return None
         observed, forecast = self.lengths(dataset, mode)
         steps = max(0, score["parameters"]["dataset"]["arguments"]["context"] + trained - observed)
