@@ -210,14 +210,15 @@ class Trainer:
         """Mean loss over the validation split; remembers the best weights, and at times what was forecast."""
         self.model.eval()
         sums: dict[str, float] = {}
-        forecasts: list[Tensor] = []
+        first = torch.empty(0)
         size = max(self.recipe.batch_size, 16)
         with torch.no_grad():
             for start in range(0, len(self.validation), size):
                 indices = np.arange(start, min(start + size, len(self.validation)))
                 sequences = self.held_out(indices)
                 forecast = self._forecast(sequences)
-                forecasts = forecasts or [forecast[: snapshots.SEQUENCES]]
+                if start == 0:  # at once: a compiled model may write its next forecast into the same memory
+                    first = snapshots.stored(forecast[: snapshots.SEQUENCES])
                 total, terms = self.loss(forecast, sequences[:, self.context :])
                 for name, value in {"loss": total, **terms}.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(indices)
@@ -231,7 +232,7 @@ class Trainer:
         patience = self.recipe.early_stopping
         self.ledger.stopped_early = bool(patience) and self.ledger.validations_since_best >= patience
         if self.finished or self._snapshot_is_due():
-            self.snapshots[self.ledger.step] = snapshots.stored(forecasts[0])
+            self.snapshots[self.ledger.step] = first
 
     def _snapshot_is_due(self) -> bool:
         made = len(self.ledger.validation_losses(self.ledger.step))
