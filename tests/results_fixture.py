@@ -231,6 +231,7 @@ def _write_cell(cell: CellFiles, scale: str, leak: float) -> pd.DataFrame:
     }
     score |= {"parameter_count": 49985 * (cell.depth or 0), "sha256": {}}
     score["parameters"] = {"model": _arguments(cell), "dataset": {"kind": cell.dataset, "arguments": _protocol(cell)}}
+    score["parameters"]["training"] = {}
     (cell.score_folder / "score.json").write_text(json.dumps(score))
     if cell.run_folder is not None:
         _write_run(cell, identity | {"cell": cell.name, "key": key, "scale": scale})
@@ -276,6 +277,7 @@ def _write_run(cell: CellFiles, identity: dict) -> None:
     cell.run_folder.mkdir(parents=True, exist_ok=True)
     terms = LOSSES[str(cell.loss)]
     _history(cell, terms).to_csv(cell.run_folder / "history.csv", index=False)
+    save_file(_snapshots(cell), cell.run_folder / "snapshots.safetensors")
     training = {"epochs": 20, "learning_rate": 1e-3} if cell.model == "next_frame_keras" else {"epochs": 5}
     run = identity | {
         "parameters": {
@@ -293,6 +295,15 @@ def _write_run(cell: CellFiles, identity: dict) -> None:
         "sha256": {},
     }
     (cell.run_folder / "run.json").write_text(json.dumps(run))
+
+
+def _snapshots(cell: CellFiles) -> dict[str, np.ndarray]:
+    """The context mean turns into the target while training goes on."""
+    clips = _clips(cell, leak=0)
+    context, target = clips["context"][:2], clips["target"][:2]
+    grey = context.mean(axis=1, keepdims=True)
+    kept = {step: (grey + step / 500 * (target - grey)).astype(target.dtype) for step in (100, 200, 500)}
+    return {"context": context, "target": target} | {f"forecast/{step}": frames for step, frames in kept.items()}
 
 
 def _history(cell: CellFiles, terms: dict) -> pd.DataFrame:

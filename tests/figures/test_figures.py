@@ -1,6 +1,7 @@
 """Figures are functions of the results: same tables, same bytes; captions and files in step."""
 
 import dataclasses
+import json
 import os
 import shutil
 import subprocess
@@ -11,8 +12,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from framecast import published
 from framecast.errors import UserError
 from framecast.figures import base
+from framecast.report import tables
 from framecast.results import System, label, short
 from framecast.study import catalogue
 from tests import results_fixture
@@ -116,6 +119,45 @@ def test_the_caption_in_the_snakemake_report_is_the_figures_own(name):
 def test_captions_name_what_they_answer_in_the_literature():
     assert base.caption("error_vs_horizon", "moving_mnist").endswith("Counterpart: Coleman, Figure 10.")
     assert "Counterpart" not in base.caption("error_vs_horizon", "a_dataset_of_our_own")
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory):
+    """The systems of depth 1 were trained on the first four of the steps that are asked for."""
+    folder = tmp_path_factory.mktemp("longer")
+    results = results_fixture.fabricate(folder, datasets=("moving_mnist", "generated_sins"))
+    for path in folder.glob("scores/*/*/depth-1/*/*/score.json"):
+        score = json.loads(path.read_text())
+        score["parameters"]["training"]["horizon"] = 4
+        score["parameters"]["dataset"]["arguments"]["context"] = score["context"]
+        path.write_text(json.dumps(score))
+    return results
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "place", "count"),
+    [
+        ("error_vs_horizon", "moving_mnist", 4.5, 1),
+        ("sharpness_vs_horizon", "moving_mnist", 4.5, 1),
+        ("filmstrip", "moving_mnist", 4 * (32 + 2) - 1.5, 2 * 2),  # forecast and difference, of two sequences
+        ("glimpse", "moving_mnist", (10 + 4) * (32 + 2) - 1.5, 1),
+        ("forecasts", "generated_sins", 25 + 4.5, 4),
+    ],
+)
+def test_where_training_ended_is_marked(longer, name, dataset, place, count):
+    with base.style():
+        figure = catalogue.load("figures", name)(longer, dataset)
+    lines = [set(map(float, line.get_xdata())) for axes in figure.axes for line in axes.lines]
+    assert lines.count({place}) == count
+
+
+def test_what_was_trained_on_fewer_steps_says_so_beside_its_numbers(longer):
+    short, whole = longer.systems("moving_mnist")[:2]
+    assert [longer.trained_steps("moving_mnist", system) for system in (short, whole)] == [4, None]
+    assert [tables.marks(longer, "moving_mnist", system) for system in (short, whole)] == [("trained on 4 steps",), ()]
+    table, _ = longer.literature("moving_mnist", short, "mse_pix01")
+    scores = [longer.scored("moving_mnist", system)[0].score for system in (short, whole)]
+    assert ["trained on fewer steps" in published.obstacles(table, score) for score in scores] == [True, False]
 
 
 def test_a_dataset_without_cells_gives_a_figure_that_says_so(results):

@@ -14,7 +14,7 @@ from jinja2 import DictLoader
 
 from framecast import published
 from framecast.figures import base
-from framecast.report import leak, numbers, tables
+from framecast.report import leak, literature, numbers, tables
 from framecast.report.render import render
 from framecast.study import catalogue
 from framecast.study.params import Addition, Study
@@ -150,20 +150,36 @@ def test_both_readings_of_a_published_value_stand_beside_ours(page):
         for n in page.numbers("printed") + page.numbers("corrected")
     }
     for table in published.load_all()[0].tables:
-        for value in table.values:
-            if value.dataset in results_fixture.ERRORS:
-                assert told[value.dataset, str(value.depth), "printed"] == value.printed
-                assert told[value.dataset, str(value.depth), "corrected"] == value.corrected
-            else:
-                assert (value.dataset, str(value.depth), "printed") not in told
+        for value in table.values:  # whether we have run it or not
+            assert told[value.dataset, str(value.depth), "printed"] == value.printed
+            assert told[value.dataset, str(value.depth), "corrected"] == value.corrected
+    of_table_2 = [n for n in page.numbers("corrected") if n["data-model"] == "seq2seq_convlstm"]
+    assert len(of_table_2) == 9 + 3  # in full, and moving_mnist in the table of its study
+
+
+def test_each_published_figure_leads_to_ours_where_it_is_drawn(page, results):
+    """Figures 4 to 16 and the appendices, each once; only two of ours are drawn in this page."""
+    rows = literature.answered(results, {("filmstrip", "moving_mnist"), ("error_vs_horizon", "bair")})
+    thesis = {row.entry.number: row for row in rows if row.source.id == "coleman"}
+    assert {f"Figure {number}" for number in range(4, 17)} < set(thesis)
+    assert {number for number in thesis if number.startswith("appendix")} == {
+        f"appendix 9.{part} (Figures {first}–{first + 2})"
+        for part, first in zip(("1.1", "1.2", "1.3", "2.1", "2.2", "2.3"), range(19, 35, 3), strict=True)
+    }
+    assert thesis["Figure 10"].places == {"moving_mnist": "", "kth_coleman": "", "bair": "error_vs_horizon-bair"}
+    assert thesis["Figure 13"].entry.figure == "forecasts_while_training"
+    links = Counter(a["href"] for tag, a in page.tags if tag == "a" and "-" in a.get("href", ""))
+    assert links["#filmstrip-moving_mnist"] == 3  # Figures 11 and 12, appendix 9.2.1
+    assert links["#error_vs_horizon-stocks_by_ticker"] == 1
+    assert {row.entry.figure for row in rows} <= set(catalogue.names("figures"))
 
 
 def test_at_reduced_scale_nothing_is_compared(page, results):
     assert "reduced scale" in page.text
     verdicts = Counter(attributes.get("class", "") for _, attributes in page.tags)
     explained = 1
-    beside = len(leak.beside(results, results_fixture.NEXT))
-    assert verdicts["verdict verdict-not-comparable"] == 12 + beside + explained
+    beside, in_full = len(leak.beside(results, results_fixture.NEXT)), 12
+    assert verdicts["verdict verdict-not-comparable"] == 12 + beside + in_full + explained
     assert verdicts["verdict verdict-reproduced"] == verdicts["verdict verdict-worse"] == explained
 
 

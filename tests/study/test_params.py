@@ -181,6 +181,10 @@ LINES = {
         "studies.sequence_depth: found flips and rotations in the training of model seq2seq_lstm with dataset "
         "generated_sins, which is series; allowed: flips and rotations with video, noise with both",
     ),
+    "more steps than there are": (
+        GOOD.replace("{batch_size: 16}", "{batch_size: 16, horizon: 999}"),
+        "studies.sequence_depth: found horizon 999 in the training of model seq2seq_lstm with dataset generated_sins",
+    ),
     "rotations of everything": (
         GOOD.replace("epochs: 2", "epochs: 2, rotations: true"),
         "studies.sequence_depth: found rotations in the training of model seq2seq_lstm with dataset generated_sins",

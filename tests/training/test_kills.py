@@ -15,7 +15,7 @@ EPOCHS = 120  #: enough that most kills strike training and not the start of it
 @pytest.mark.slow
 def test_killed_at_random_moments_the_bundle_is_the_same(tmp_path: Path) -> None:
     expected, seconds = kill_loop.undisturbed(kill_loop.study(tmp_path / "calm", epochs=EPOCHS))
-    assert set(expected) == {"model.safetensors", "history.csv", "run.json", "probe.json"}
+    assert set(expected) == {"model.safetensors", "history.csv", "snapshots.safetensors", "run.json", "probe.json"}
     chance, counts, rounds = random.Random(0), Counter[str](), 0
     while kill_loop.sent(counts) < KILLS:
         rounds += 1

@@ -17,7 +17,7 @@ from framecast.models.seq2seq_convlstm import Seq2SeqConvLSTM
 from framecast.models.seq2seq_lstm import Seq2SeqLSTM
 from framecast.study.grid import CHECKPOINTS
 from framecast.study.params import Training
-from framecast.training import optimizers
+from framecast.training import optimizers, snapshots
 from framecast.training.checkpoint import Checkpoints
 from framecast.training.loop import Trainer
 from framecast.training.seeding import be_deterministic, epoch_order, seed_weights
@@ -83,12 +83,15 @@ def trainer(recipe: Training = RECIPE, seed: int = 1, loss: WeightedLoss | None 
     return Trainer("the/cell", model, loss, train, validation, recipe, context=5, seed=seed, device=CPU)
 
 
-def outcome(made: Trainer) -> tuple[dict[str, bytes], Mapping[str, object]]:
+Outcome = tuple[dict[str, bytes], dict[int, bytes], Mapping[str, object]]
+
+
+def outcome(made: Trainer) -> Outcome:
     weights = {name: value.numpy().tobytes() for name, value in made.model.state_dict().items()}
-    return weights, vars(made.ledger)
+    return weights, {step: kept.numpy().tobytes() for step, kept in made.snapshots.items()}, vars(made.ledger)
 
 
-def undisturbed(folder: Path, recipe: Training = RECIPE) -> tuple[dict[str, bytes], Mapping[str, object]]:
+def undisturbed(folder: Path, recipe: Training = RECIPE) -> Outcome:
     made = trainer(recipe)
     made.fit(Checkpoints(folder, "key"), StopAt(10**9), lambda *_: None)
     return outcome(made)
@@ -111,7 +114,8 @@ def undisturbed(folder: Path, recipe: Training = RECIPE) -> tuple[dict[str, byte
 )
 def test_resume_at_every_step_is_bit_identical(tmp_path: Path, recipe: Training) -> None:
     expected = undisturbed(tmp_path / "whole", recipe)
-    steps = expected[1]["step"]
+    steps = expected[2]["step"]
+    assert len(expected[1]) >= 2
     for every in (1, 2, 3, 5):
         checkpoints = Checkpoints(tmp_path / f"every-{every}", "key")
         for attempt in range(steps + 1):
@@ -122,6 +126,35 @@ def test_resume_at_every_step_is_bit_identical(tmp_path: Path, recipe: Training)
             except NotFinished:
                 assert attempt < steps
         assert outcome(made) == expected
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, VIDEO], ids=["dropout", "flips-and-rotations"])
+def test_snapshots_are_what_validation_forecast_and_cost_nothing(
+    tmp_path: Path, recipe: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, kept, ledger = undisturbed(tmp_path / "whole", recipe)
+    made = trainer(recipe)
+    with pytest.raises(NotFinished):
+        made.fit(Checkpoints(tmp_path / "an-epoch", "key"), StopAt(made.steps_per_epoch), lambda *_: None)
+    with torch.no_grad():
+        forecast = made.model.eval()(made.validation.batch(np.arange(2))[:, :5], 3)
+    assert kept[made.steps_per_epoch] == snapshots.stored(forecast).numpy().tobytes()
+    assert set(kept) == set(range(made.steps_per_epoch, made.steps + 1, made.steps_per_epoch))
+
+    monkeypatch.setattr(snapshots, "SEQUENCES", 0)
+    monkeypatch.setattr(snapshots, "due", lambda *_: False)
+    assert undisturbed(tmp_path / "without", recipe) == (weights, {made.steps: b""}, ledger)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, VIDEO], ids=["series", "video"])
+def test_a_shorter_horizon_is_training_on_shorter_sequences(tmp_path: Path, recipe: Training) -> None:
+    made = trainer(recipe.model_copy(update={"horizon": 2}))
+    cut = trainer(recipe)
+    cut.train, cut.validation = (StoredSplit(split.sequences[:, :7], CPU) for split in (cut.train, cut.validation))
+    for one, name in ((made, "made"), (cut, "cut")):
+        one.fit(Checkpoints(tmp_path / name, "key"), StopAt(10**9), lambda *_: None)
+    assert outcome(made) == outcome(cut)
+    assert outcome(made)[0] != undisturbed(tmp_path / "whole", recipe)[0]
 
 
 @pytest.mark.parametrize("head_kernel", ["1x3x3", "3x3x3"])
@@ -152,6 +185,7 @@ def test_early_stopping_stops_and_restores_the_best(tmp_path: Path) -> None:
     assert min(rows, key=lambda row: row["loss"])["step"] == ledger.best_step
     made._validate()
     assert made.ledger.history[-1]["loss"] == pytest.approx(ledger.best_loss)
+    assert max(made.snapshots) == ledger.step
 
 
 @pytest.mark.parametrize(("factor", "patience", "floor", "min_delta"), [(0.2, 3, 1e-6, 1e-4), (0.5, 1, 0.0, 0.0)])

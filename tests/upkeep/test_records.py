@@ -82,7 +82,7 @@ def score(grid: Grid, cell: keys.Cell) -> Path:
         **{"split": "test", "sequences": 16, "causal": "causal", "source": "generated", "scale": grid.params.scale},
         **{"mode": "free-running", "modes": {"free-running": {"context": 5, "horizon": 5}}, "frames": "series"},
         **{"primary_metric": "mse_pix01", "origin": "made for a test", "replication": False},
-        "parameters": {name: grid.parameters(cell)[name] for name in ("dataset", "model")},
+        "parameters": grid.score_parameters(cell),
         "sha256": {name: artifacts.sha256_of(folder / name) for name in ("scores.csv", "sequences.safetensors")},
     }
     artifacts.write_json(folder / "score.json", manifest)
@@ -107,7 +107,10 @@ def test_a_study_is_recorded_alone_and_twice_alike(finished: Grid) -> None:
 
 
 def test_a_record_says_what_made_it_and_what_it_took(finished: Grid) -> None:
-    facts = records.load(recording.record(finished, STUDY)).facts
+    record = records.load(recording.record(finished, STUDY))
+    facts, cells = record.facts, {cell.name: cell for cell in finished.scored}
+    for cell in record.results.cells:  # the recipe too: a published number may be due to it
+        assert cell.score["parameters"] == finished.score_parameters(cells[cell.name])
     assert (facts.study, facts.scale, facts.seeds) == (STUDY, "tiny", (1, 2))
     assert facts.params == Path("params.yaml").read_text(encoding="utf-8")
     assert facts.commit.hash == git("rev-parse", "HEAD").strip()

@@ -1,5 +1,5 @@
 """A system that does not look ahead → data/runs/<dataset>/<model>/depth-<depth>/causality/<key>/probe.json;
-with it and a prepared dataset → data/runs/<cell>/<key>/{model.safetensors, history.csv, run.json}
+with it and a prepared dataset → data/runs/<cell>/<key>/{model.safetensors, history.csv, snapshots.safetensors, run.json}
 """
 
 

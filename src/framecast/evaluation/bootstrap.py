@@ -60,7 +60,26 @@ def compare(
     whose mean is nearer to 1 is the better one. The verdict is "no difference" when the interval contains 0.
     """
     a, b = np.atleast_2d(np.asarray(a, np.float64)), np.atleast_2d(np.asarray(b, np.float64))
-    generator = np.random.default_rng(seed)
+    low, high = _interval(a, b, groups, resamples, np.random.default_rng(seed))
+    return Comparison(
+        difference=float(a.mean() - b.mean()),
+        low=low,
+        high=high,
+        sequences=a.shape[1],
+        verdict="no difference" if low <= 0 <= high else _winner(float(a.mean()), float(b.mean()), better),
+    )
+
+
+def _interval(
+    a: Float[np.ndarray, "sa n"],
+    b: Float[np.ndarray, "sb n"],
+    groups: Int[np.ndarray, " n"] | None,
+    resamples: int,
+    generator: np.random.Generator,
+) -> tuple[float, float]:
+    """The 95 % interval of mean(a) − mean(b)."""
+    if groups is not None and len(np.unique(groups)) == 1:
+        return -math.inf, math.inf
     degrees = len(a) + len(b) - 2
     weights_a = _seed_weights(generator, len(a), degrees, resamples)
     weights_b = _seed_weights(generator, len(b), degrees, resamples)
@@ -68,15 +87,7 @@ def compare(
     means = draw(generator, np.vstack([a, b]), resamples)
     differences = (np.hstack([weights_a, -weights_b]) * means).sum(1)
     low, high = np.quantile(differences, [0.025, 0.975])
-    if groups is not None and len(np.unique(groups)) == 1:
-        low, high = -math.inf, math.inf
-    return Comparison(
-        difference=float(a.mean() - b.mean()),
-        low=float(low),
-        high=float(high),
-        sequences=a.shape[1],
-        verdict="no difference" if low <= 0 <= high else _winner(float(a.mean()), float(b.mean()), better),
-    )
+    return float(low), float(high)
 
 
 def _winner(a: float, b: float, better: Better) -> Verdict:
@@ -124,11 +135,9 @@ def _means_of_groups(
     *,
     groups: Int[np.ndarray, " n"],
 ) -> Float[np.ndarray, "r s"]:
-    """The same over the sequences of whole groups; resamples differ in length where groups do."""
+    """The same over the sequences of whole groups, two or more; resamples differ in length where groups do."""
     _, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     means = errors.mean(1)
-    if len(sizes) == 1:
-        return np.tile(means, (resamples, 1))
     sums = np.stack([np.bincount(members, row) for row in errors])
     rows = max(1, CHUNK // len(sizes))
     drawn = []

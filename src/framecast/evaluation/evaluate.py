@@ -26,6 +26,7 @@ from framecast.evaluation.inside import alignment, look_back, maps
 from framecast.evaluation.score import Scores, applicable, score, write_scores_csv
 from framecast.models.base import Baseline, Forecaster
 from framecast.study import catalogue
+from framecast.training import snapshots
 from framecast.training.seeding import be_deterministic, seed_weights
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
     clips |= look_back(model, _batches(test, settings.batch_size), *lengths)
     inside = alignment(model, _untrained(grid, cell, data, device), _batches(test, settings.batch_size))
     leak = first_leak(model, test.batch(np.arange(1))[:, : data.dataset.context], data.dataset.horizon)
-    _write(grid, cell, data, scores, clips, {"inside": inside, "first_leak": leak})
+    groups = data.groups("test")
+    grouped = {} if groups is None else {GROUPS: torch.from_numpy(groups)}
+    facts = {"inside": inside, "first_leak": leak, "groups": None if groups is None else len(np.unique(groups))}
+    _write(grid, cell, data, scores, clips, grouped, facts)
 
 
 @torch.no_grad()
@@ -134,12 +138,9 @@ def _verified(grid: "Grid", cell: "Cell") -> Path:
 
 
 def _first(clips: list[tuple[Tensor, Tensor, Tensor]], count: int) -> dict[str, Tensor]:
-    """The first few test sequences: uint8 for images, float32 for series."""
-    kept = {}
-    for name, sequences in zip(("context", "target", "forecast"), clips[0], strict=True):
-        part = sequences[:count].cpu()
-        kept[name] = ((part.clamp(0, 1) * 255).round().byte() if part.ndim == 5 else part).contiguous()
-    return kept
+    """The first few test sequences, as they are stored."""
+    named = zip(("context", "target", "forecast"), clips[0], strict=True)
+    return {name: snapshots.stored(sequences[:count]) for name, sequences in named}
 
 
 def _write(
@@ -148,6 +149,7 @@ def _write(
     data: assemble.Prepared,
     scores: "dict[Mode, Scores]",
     clips: dict[str, Tensor],
+    groups: dict[str, Tensor],
     found: dict[str, Any],
 ) -> None:
     folder = grid.score_folder(cell)
@@ -158,10 +160,8 @@ def _write(
         for mode, told in scores.items()
         for metric, values in told.sequences.items()
     }
-    if (groups := data.groups("test")) is not None:
-        per_sequence[GROUPS] = torch.from_numpy(groups)
     with artifacts.replacing(folder / "sequences.safetensors") as partial:
-        save_file(per_sequence, partial)
+        save_file(per_sequence | groups, partial)
     with artifacts.replacing(folder / "clips.safetensors") as partial:
         save_file(clips, partial)
     manifest = _manifest(grid, cell, data, scores, found)
@@ -189,7 +189,6 @@ def _manifest(
         "scale": grid.params.scale,
         "split": "test",
         "sequences": len(next(iter(scores[leads].sequences.values()))),
-        "groups": None if (groups := data.groups("test")) is None else len(np.unique(groups)),
         "mode": leads,
         "modes": modes,
         **modes[leads],
@@ -201,7 +200,7 @@ def _manifest(
         **found,
         "replication": not cell.is_baseline and grid.params.models[cell.model].replication,
         "primary_metric": grid.params.evaluation.primary,
-        "parameters": {name: grid.parameters(cell)[name] for name in ("dataset", "model")},
+        "parameters": grid.score_parameters(cell),
         "notes": {mode: told.notes for mode, told in scores.items() if told.notes},
         "parameter_count": run.get("parameter_count", 0),
         "description": catalogue.summary(catalogue.load("models", grid.kind(cell))),

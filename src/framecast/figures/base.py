@@ -1,8 +1,8 @@
 """How figures are drawn.
 
 A figure is a module with one public function ``name(results, dataset) -> Figure``. It sees tables and stored clips
-(``framecast.results``), never a network. ``FRAMES`` says which datasets it suits, ``CAPTION`` what it shows ({dataset}
-stands for the name), and ``COUNTERPART`` which figure or table of a source it answers, for the datasets that have one.
+(``framecast.results``), never a network. ``FRAMES`` says which datasets it suits, and ``CAPTION`` what it shows
+({dataset} stands for the name). Which figure or table of a source it answers stands with the source (``published``).
 What several figures share beyond this module lives in ``shared/``.
 """
 
@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from framecast import published
 from framecast.results import Results, System
 from framecast.study import catalogue
 
@@ -83,14 +84,14 @@ def drawn(name: str, results: Results, dataset: str, file_format: str) -> bytes:
 def caption(name: str, dataset: str) -> str:
     """A few sentences under a figure, with what it answers in the literature where there is such a thing."""
     text = catalogue.constant(f"figures.{name}", "CAPTION").format(dataset=dataset)
-    answers = catalogue.constant(f"figures.{name}", "COUNTERPART", {}).get(dataset)
+    answers = published.answered(name).get(dataset)
     return f"{text} Counterpart: {answers}." if answers else text
 
 
 def caption_rst(name: str) -> str:
     """The same caption as a Snakemake report template, for all datasets at once."""
     text = catalogue.constant(f"figures.{name}", "CAPTION").format(dataset="this dataset")
-    answers = catalogue.constant(f"figures.{name}", "COUNTERPART", {})
+    answers = published.answered(name)
     listed = [
         f"{answer} ({', '.join(dataset for dataset in answers if answers[dataset] == answer)})"
         for answer in dict.fromkeys(answers.values())

@@ -18,7 +18,6 @@ CAPTION = (
     "leading mode, open: another one. Of twenty changes without any effect, one is expected to look like one. With a "
     "teacher, the gain of a leaky system is its leak."
 )
-COUNTERPART = {"moving_mnist_next": "Kartal, draft slides, slide 8, and final slides, slide 8"}
 INKS = {"better": "#0072b2", "worse": "#d55e00", "no difference": MUTED}
 ROW, HEAD, FOOT = 0.235, 0.6, 0.4  #: inches
 

@@ -13,12 +13,6 @@ CAPTION = (
     "seeds; large dots: their mean, bars ± one standard deviation. Dashed: baselines. Dotted: the floor. "
     "Open squares: published values as corrected from the author's stored results; crosses: as printed."
 )
-COUNTERPART = {
-    "generated_sins": "Coleman, Table 1",
-    "generated_noise": "Coleman, Table 1",
-    "stocks_by_ticker": "Coleman, Table 1",
-    "moving_mnist": "Coleman, Table 2",
-}
 
 Label = tuple[float, str, str]
 

@@ -18,7 +18,6 @@ CAPTION = (
     "PSNR of this very frame in dB. A leaky system has its target before it at every teacher-forced output but the "
     "last: compare that one, or run freely. Observed frames are not forecast."
 )
-COUNTERPART = {"moving_mnist_next": "Kartal, draft slides, slide 9"}
 SHOWN = (0.0, 0.28, 0.56, 0.84, 1.0)  #: of the last output: 0, 5, 10, 15 and 18 of 0..18
 WIDTH, LABELS, GAP = 7.6, 1.55, 0.2  #: inches: figure, row labels, between the modes
 TITLE, NUMBERS, SPACE = 0.5, 0.22, 0.06  #: inches: above the pictures, below each for its number, between rows

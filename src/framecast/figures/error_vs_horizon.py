@@ -28,14 +28,9 @@ CAPTION = (
     "Error on the test split of {dataset} at each forecast step, in the leading mode. Solid with markers: mean over "
     "seeds, the band is ± one standard deviation (times or divided by 1 + sd / mean where the axis is logarithmic). "
     "Dashed: baselines. Dotted: the floor, where it is known. Black or, where it is not comparable, pale diamonds: "
-    "what the source gives of the published curve at depth 1."
+    "what the source gives of the published curve at depth 1. An upright line: the last step that a system was trained "
+    "on, where it is asked for more; beyond it its curve has no markers."
 )
-COUNTERPART = {
-    "generated_sins": "Coleman, Figure 5",
-    "generated_noise": "Coleman, Figure 5",
-    "stocks_by_ticker": "Coleman, Figure 5",
-    "moving_mnist": "Coleman, Figure 10",
-}
 
 
 def error_vs_horizon(results: Results, dataset: str) -> Figure:
@@ -57,6 +52,7 @@ def _panel(axes: Axes, results: Results, dataset: str, systems: Sequence[System]
     fit_scale(axes, np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines]).tolist())
     for system in systems:
         curves.band(system, colour(systems, system))
+    curves.training_ends(systems)
     labels += draw_floor(axes, results, dataset, metric)
     axes.set(xlabel="forecast step", ylabel=catalogue.metric_fact(metric, "unit"))
     whole_steps(axes)

@@ -11,7 +11,8 @@ from framecast.results import CellFiles, Results, label
 FRAMES = "video"
 CAPTION = (
     "The first test sequence of {dataset}: all of its frames, and below those that a system did not observe its "
-    "forecast of them. Numbers are time steps. Each system shows its first seed."
+    "forecast of them. Numbers are time steps. Each system shows its first seed. An upright line: the last step that a "
+    "system was trained on, where it is asked for more."
 )
 WIDTH, LABELS, LONG = 7.6, 0.75, 1.55  #: inches: the whole figure, and in it the column of short or long row labels
 HEAD, NUMBERS, SPACE, FOOT = 0.24, 0.16, 0.05, 0.24  #: inches: above and below the strips, below the truth, between
@@ -26,7 +27,9 @@ def glimpse(results: Results, dataset: str) -> Figure:
     names = ["forecast"] if len(cells) == 1 else [label(results, dataset, systems, system) for system in systems]
     strips = [Strip("truth", np.concatenate([context, target]), 1)]
     for name, cell in zip(names, cells, strict=True):
-        strips.append(Strip(name, np.concatenate([np.ones_like(context), picture(cell.clips["forecast"][0])])))
+        steps = results.trained_steps(dataset, cell.system)
+        frames = np.concatenate([np.ones_like(context), picture(cell.clips["forecast"][0])])
+        strips.append(Strip(name, frames, trained=None if steps is None else len(context) + steps))
     figure = _laid_out(strips, len(context))
     figure.text(0.01, 0.06 / figure.get_figheight(), _about(results, dataset, cells), fontsize=6.5, color=MUTED)
     return figure

@@ -15,7 +15,6 @@ CAPTION = (
     "hundredth and is as good as inert. The perceptual term compares unit vectors of 128 non-negative features, so it "
     "never exceeds 2/128 = 0.0156, and with the weight 0.1 it is at most 0.0016 beside ten times the cross-entropy."
 )
-COUNTERPART = {"moving_mnist_next": "Kartal, final slides, slide 9, which gives the weights"}
 INERT, LEAST = 1e-2, 1e-6  #: of the gradient: hardly felt; the smallest share that is drawn
 PREFIX = "share_"
 

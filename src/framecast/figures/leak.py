@@ -17,7 +17,6 @@ CAPTION = (
     "the number saying by how much. Colour: leaky systems, their honest twins and the system as it should be; mean "
     "over seeds, the band is ± one standard deviation. Pale: the other honest systems. Dashed: baselines."
 )
-COUNTERPART = {"moving_mnist_next": "Kartal, final slides, slide 11, 46.22 dB"}
 
 
 def leak(results: Results, dataset: str) -> Figure:

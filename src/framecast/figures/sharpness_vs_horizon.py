@@ -13,7 +13,8 @@ FRAMES = "video"
 CAPTION = (
     "Gradient energy of the forecast over that of the truth on {dataset}, a column for each mode: 1 is as sharp as the "
     "truth, below is blur, above are wrong edges or noise. Sharp is not right: a copied frame is sharp, and a leaky "
-    "system with a teacher is sharp where it copies. Mean over seeds. Dashed: baselines."
+    "system with a teacher is sharp where it copies. Mean over seeds. Dashed: baselines. An upright line: the last "
+    "step that a system was trained on, where it is asked for more; beyond it its curve has no markers."
 )
 METRIC = "sharpness"
 
@@ -41,6 +42,7 @@ def _draw(axes: Axes, results: Results, dataset: str, panel: Panel, mode: str) -
     axes.axhline(1, color=INK, linestyle=":", linewidth=1.2)
     curves = Curves(axes, results, dataset, METRIC, mode)
     labels = [(1.0, "truth", INK), *curves.baselines(), *curves.systems(panel.systems)]
+    curves.training_ends(panel.systems)
     whole_steps(axes)
     axes.set_ylim(bottom=0)
     return labels

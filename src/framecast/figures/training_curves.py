@@ -15,13 +15,6 @@ CAPTION = (
     "whose scales have nothing to do with each other, each loss has a panel and an axis of its own: dashed training, "
     "solid validation."
 )
-COUNTERPART = {
-    "generated_sins": "Coleman, Figure 4",
-    "generated_noise": "Coleman, Figure 4",
-    "stocks_by_ticker": "Coleman, Figure 4",
-    "moving_mnist": "Coleman, Figure 9",
-    "moving_mnist_next": "Kartal, draft slides, extra 1, and final slides, slide 10",
-}
 
 
 def training_curves(results: Results, dataset: str) -> Figure:

@@ -99,6 +99,16 @@ class Table(_Strict):
 
 
 @dataclass(frozen=True)
+class Counterpart(_Strict):
+    """A figure or table of a source, and the ``figure`` of ours that answers it on some ``datasets``."""
+
+    number: str
+    title: str
+    figure: str
+    datasets: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class BestReachable(_Strict):
     """The lowest error any forecaster can have: a ``value``, or the ``baseline`` whose own score marks it."""
 
@@ -128,8 +138,18 @@ class Source(_Strict):
     work: str
     code: str
     tables: tuple[Table, ...]
+    counterparts: tuple[Counterpart, ...] = ()
     best_reachable: tuple[BestReachable, ...] = ()
     discrepancies: tuple[Discrepancy, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The author as one says: the last name of the first.
+
+        >>> [source.name for source in load_all() if source.id == "coleman"]
+        ['Coleman']
+        """
+        return self.author.split(",")[0].split()[-1]
 
 
 @dataclass(frozen=True)
@@ -149,6 +169,19 @@ def files() -> tuple[Path, ...]:
 def load_all() -> tuple[Source, ...]:
     """Every source of this folder."""
     return tuple(load(path) for path in files())
+
+
+def answered(figure: str) -> dict[str, str]:
+    """Dataset → what our ``figure`` of it answers in the literature: "Coleman, Figure 10"."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for source in load_all():
+        for entry in source.counterparts:
+            for dataset in entry.datasets if entry.figure == figure else ():
+                found.setdefault(dataset, {}).setdefault(source.name, []).append(entry.number)
+    return {
+        dataset: "; ".join(f"{name}, {'; '.join(numbers)}" for name, numbers in told.items())
+        for dataset, told in found.items()
+    }
 
 
 def load(path: Path) -> Source:
@@ -183,6 +216,7 @@ def obstacles(table: Table, score: Mapping[str, Any]) -> tuple[str, ...]:
         f"{table.context}→{table.horizon} steps published": ours not in (None, theirs),
         "leaky": leaks and not table.leaky,
         "the published system is leaky": table.leaky and not leaks,
+        "trained on fewer steps": (recipe.get("horizon") or table.horizon) < table.horizon,
         "another network": any(model.get(name) != value for name, value in table.network.items()),
         "another loss": score["loss"] != table.loss,
         "another recipe": any(recipe.get(name) != value for name, value in table.recipe.items()),

@@ -17,7 +17,7 @@ from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 
 from framecast.figures.base import caption
 from framecast.published import RELATIVE_TOLERANCE, Discrepancy
-from framecast.report import clips, components, hotspots, leak, numbers, runs, tables
+from framecast.report import clips, components, hotspots, leak, literature, numbers, runs, tables
 from framecast.results import CellFiles, Results, System, label
 from framecast.results.records import Record
 from framecast.study.params import Study
@@ -102,6 +102,8 @@ def render(
         runs=runs.runs(records),
         answers=runs.answers(records),
         folder=folder,
+        answered=literature.answered(results, _drawn(shown)),
+        whole_tables=literature.whole_tables(results, records),
         discrepancies=list(_discrepancies(results, studies)),
         tolerance=f"{RELATIVE_TOLERANCE:.0%}".replace("%", " %"),
     )
@@ -199,6 +201,11 @@ def _drawing(results: Results, name: str, dataset: str, path: Path) -> Drawing:
     systems = ", ".join(label(results, dataset, drawn, system) for system in drawn)
     text = caption(name, dataset)
     return Drawing(name, uri, text, f"{name.replace('_', ' ')} of {dataset} for {systems}. {text}")
+
+
+def _drawn(parts: Sequence[DatasetPart]) -> set[tuple[str, str]]:
+    """The figures on the page."""
+    return {(drawing.name, part.name) for part in parts for drawing in part.drawings}
 
 
 def _provenance(results: Results, datasets: Sequence[str]) -> Iterator[Provenance]:

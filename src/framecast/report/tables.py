@@ -166,7 +166,12 @@ def _row(results: Results, columns: Sequence[Column], system: System, name: str,
 
 def marks(results: Results, dataset: str, system: System) -> tuple[str, ...]:
     """What must stand beside a system wherever it appears."""
-    found = {"leaky": results.is_leaky(dataset, system), "replication": results.is_replication(dataset, system)}
+    trained = results.trained_steps(dataset, system)
+    found = {
+        "leaky": results.is_leaky(dataset, system),
+        "replication": results.is_replication(dataset, system),
+        f"trained on {trained} steps": trained is not None,
+    }
     return tuple(mark for mark, holds in found.items() if holds)
 
 
@@ -177,7 +182,7 @@ def _entry(results: Results, column: Column, system: System, records: Sequence[R
         return Entry(ours)
     table, value = found
     spread = results.spread(column.dataset, system, column.metric)
-    verdict = _verdict(results, column.dataset, system, spread, table, value) if spread else None
+    verdict = verdict_of(results, column.dataset, system, spread, table, value) if spread else None
     data = data_of(column.dataset, system, column.metric, table.mode)
     printed, corrected = (
         Number(significant(number, column.power), {**data, "statistic": reading, "value": repr(number)})
@@ -186,7 +191,7 @@ def _entry(results: Results, column: Column, system: System, records: Sequence[R
     return Entry(ours, printed, corrected, verdict, recorded(records, table, value, column.power))
 
 
-def _verdict(
+def verdict_of(
     results: Results,
     dataset: str,
     system: System,
@@ -194,6 +199,7 @@ def _verdict(
     table: published.Table,
     value: published.Value,
 ) -> published.Verdict:
+    """What may be said of a system's score beside a published value."""
     reasons = published.obstacles(table, results.scored(dataset, system)[0].score)
     return published.verdict(spread.mean, spread.sd, value.corrected, reasons=reasons, better=table.better)
 

@@ -100,8 +100,13 @@ class CellFiles:
         They are of the primary mode; ``<mode>/forecast`` is that of another one. See ``forecast_in``.
         """
         stored = load_file(_file(self, self.score_folder, "clips.safetensors"))
-        frames = {name: clip for name, clip in stored.items() if not name.startswith("inside/")}
-        return {name: clip / np.float32(255) if clip.dtype == np.uint8 else clip for name, clip in frames.items()}
+        return {name: _unit_range(clip) for name, clip in stored.items() if not name.startswith("inside/")}
+
+    @cached_property
+    def snapshots(self) -> dict[str, np.ndarray]:
+        """``context`` and ``target`` of the first validation sequences, and ``forecast/<step>`` of them in training."""
+        stored = load_file(_file(self, self.run_folder, "snapshots.safetensors"))
+        return {name: _unit_range(frames) for name, frames in stored.items()}
 
     def forecast_in(self, mode: str) -> tuple[np.ndarray, np.ndarray]:
         """Forecast and target of the first test sequences in a mode, both (n, K, *frame)."""
@@ -169,6 +174,16 @@ class Results:
         """How many frames a mode observes and forecasts; without a mode, the primary one."""
         lengths = self.scored(dataset)[0].score["modes"][mode or self.primary_mode(dataset)]
         return lengths["context"], lengths["horizon"]
+
+    def trained_steps(self, dataset: str, system: System, mode: str | None = None) -> int | None:
+        """How many forecast steps of a mode a system was trained on, where there are more; None where it was on all."""
+        score = next((cell.score for cell in self.scored(dataset, system)), None)
+        trained = score and score["parameters"].get("training", {}).get("horizon")
+        if score is None or trained is None:
+            return None
+        observed, forecast = self.lengths(dataset, mode)
+        steps = max(0, score["parameters"]["dataset"]["arguments"]["context"] + trained - observed)
+        return steps if steps < forecast else None
 
     def is_leaky(self, dataset: str, system: System) -> bool:
         """Whether the causality probe caught a system looking at a frame that it had to forecast."""
@@ -245,6 +260,11 @@ class Results:
         else:
             same &= (table["loss"] == system.loss) & (table["depth"] == system.depth)
         return table[same & (table["mode"] == (mode or self.primary_mode(dataset)))]
+
+
+def _unit_range(frames: np.ndarray) -> np.ndarray:
+    """Frames as they are stored → float32 in [0, 1]."""
+    return frames / np.float32(255) if frames.dtype == np.uint8 else frames
 
 
 def _system_order(system: System) -> tuple[str, str, int]:

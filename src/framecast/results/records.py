@@ -71,10 +71,11 @@ class DatasetRecord(Section):
 
 
 class ModelRecord(Section):
-    """The resolved arguments of a model, its kind among them and its depth not."""
+    """The resolved arguments of a model, its kind among them and its depth not, and its recipe where it has one."""
 
     arguments: dict[str, Any]
     replication: bool
+    training: dict[str, Any] = Field(default_factory=dict)
 
 
 class Facts(Section):
@@ -189,7 +190,8 @@ def _cells(folder: Path, facts: Facts, scores: pd.DataFrame) -> Iterator[Recorde
     for row in scores[columns].drop_duplicates().astype(object).to_dict("records"):
         made: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in row.items()}
         dataset, model = facts.datasets[made["dataset"]], facts.models[made["model"]]
-        parameters = {"dataset": dataset.parameters, "model": {**model.arguments, "depth": made["depth"]}}
+        arguments = {**model.arguments, "depth": made["depth"]}
+        parameters = {"dataset": dataset.parameters, "model": arguments, "training": model.training}
         told = dataset.model_dump(include={"modes", "mode", "primary_metric", "frames", "origin"})
         score = {**made, **told, "replication": model.replication, "parameters": parameters}
         identity = {name: made[name] for name in (*IDENTITY, "seed")}

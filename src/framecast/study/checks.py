@@ -60,6 +60,7 @@ def _check_product(params: Params, path: tuple[Any, ...], product: Product) -> N
             _fits(path, f"model {model}", wants, dataset, holds)
             _can_be_turned(params, path, model, dataset)
             _reads_enough(params, model, dataset)
+            _trains_within(params, path, model, dataset)
         for loss in product.losses:
             for term in params.losses[loss]:
                 _fits(path, f"loss {loss} (term {term})", catalogue.frames("losses", term), dataset, holds)
@@ -108,6 +109,14 @@ def _reads_enough(params: Params, model: str, dataset: str) -> None:
         if observed < context:
             told = f"found {observed}, with model {model}, which reads the {context} frames of its training"
             raise Wrong(("evaluation", "protocols", dataset, mode), f"{told}; allowed: {context} or more")
+
+
+def _trains_within(params: Params, path: tuple[Any, ...], model: str, dataset: str) -> None:
+    """Nothing is trained to forecast more frames than the sequences have."""
+    asked, there = params.recipe(model).horizon, params.datasets[dataset].arguments["horizon"]
+    if asked is not None and asked > there:
+        told = f"found horizon {asked} in the training of model {model} with dataset {dataset}, which has {there}"
+        raise Wrong(path, f"{told}; allowed: up to {there}")
 
 
 def _stays_within(params: Params, path: tuple[Any, ...], model: str, loss: str) -> None:

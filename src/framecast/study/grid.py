@@ -5,7 +5,7 @@ lies in a folder named by the *key* of what made it, so staleness is existence: 
 
     data/processed/<dataset>/<key>/   arrays.safetensors, manifest.json
     data/runs/<dataset>/<model>/depth-<depth>/causality/<key>/   probe.json
-    data/runs/<cell>/<key>/           model.safetensors, history.csv, run.json
+    data/runs/<cell>/<key>/           model.safetensors, history.csv, snapshots.safetensors, run.json
     data/scores/<cell>/<key>/         scores.csv, sequences.safetensors, clips.safetensors, score.json
 
 A key hashes only what can change the numbers: resolved parameters, the parsed source behind them (``catalogue``)
@@ -41,7 +41,7 @@ PROBE = "{dataset}/{model}/depth-{depth}/causality"
 
 DATA_FILES = ("arrays.safetensors", "manifest.json")
 PROBE_FILES = ("probe.json",)
-RUN_FILES = ("model.safetensors", "history.csv", "run.json")
+RUN_FILES = ("model.safetensors", "history.csv", "snapshots.safetensors", "run.json")
 SCORE_FILES = ("scores.csv", "sequences.safetensors", "clips.safetensors", "score.json")
 TABLES = ("scores.csv", "horizon.csv", "comparisons.csv", "metrics.json", "loss_curves.csv")
 RECORD_TABLES = ("scores.csv", "comparisons.csv", "horizon.csv")
@@ -209,6 +209,11 @@ class Grid:
             "training": {} if cell.is_baseline else as_tree(self.params.recipe(cell.model)),
             **({"weights": weights} if weights else {}),
         }
+
+    def score_parameters(self, cell: Cell) -> dict[str, Any]:
+        """What of that a reader of the cell's scores has to know; its loss is in its name."""
+        parameters = self.parameters(cell)
+        return {name: parameters[name] for name in ("dataset", "model", "training")}
 
     def probe_parameters(self, cell: Cell) -> dict[str, Any]:
         """What was resolved for the probe of a cell's dataset, model and depth."""

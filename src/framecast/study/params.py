@@ -109,6 +109,10 @@ class ModelEntry(Entry):
 class Training(Section):
     """How a cell is trained. A model's own ``training`` overrides any of these.
 
+    ``horizon`` is how many frames after the context a system is trained to forecast, where that is fewer than its
+    dataset's: of every sequence of the training and validation splits it then sees so many and no more. It is scored on
+    all of them, beyond what it was trained on.
+
     The four fields after ``schedule`` are read by the schedule ``plateau`` alone; no other has a use for them. The
     schedule ``one_cycle`` has a β₁ of its own. ``sampling_start`` and ``sampling_decay`` are read by the sampling
     ``reverse`` alone; training/sampling.py says what the sampling does.
@@ -116,6 +120,7 @@ class Training(Section):
 
     epochs: PositiveInt
     batch_size: PositiveInt
+    horizon: PositiveInt | None = None
     optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"
     learning_rate: PositiveFloat
     betas: tuple[Decay, Decay] = (0.9, 0.999)

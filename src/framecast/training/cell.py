@@ -14,7 +14,7 @@ from framecast import artifacts, assemble
 from framecast.cluster.journal import Asked, attempt
 from framecast.cluster.lease import lease
 from framecast.losses.base import WeightedLoss
-from framecast.training import augmentation
+from framecast.training import augmentation, snapshots
 from framecast.training.checkpoint import Checkpoints
 from framecast.training.loop import Ledger, Trainer
 from framecast.training.progress import Progress, progress
@@ -102,15 +102,26 @@ def _every(seconds: float) -> Any:
 
 
 def _write_bundle(folder: Path, trainer: Trainer, ledger: Ledger, manifest: dict[str, Any]) -> None:
-    """Weights and history first, the manifest that vouches for them last."""
+    """Weights, history and snapshots first, the manifest that vouches for them last."""
     weights = {name: value.cpu().contiguous() for name, value in trainer.model.state_dict().items()}
     with artifacts.replacing(folder / "model.safetensors") as partial:
         save_file(weights, partial)
     columns = list(dict.fromkeys(name for row in ledger.history for name in row))  # a row may lack some: left empty
     lines = [",".join(columns), *(",".join(str(row.get(name, "")) for name in columns) for row in ledger.history)]
     artifacts.write_text(folder / "history.csv", "\n".join(lines) + "\n")
-    manifest["sha256"] = {name: artifacts.sha256_of(folder / name) for name in ("history.csv", "model.safetensors")}
+    with artifacts.replacing(folder / "snapshots.safetensors") as partial:
+        save_file(_snapshots(trainer), partial)
+    names = ("history.csv", "model.safetensors", "snapshots.safetensors")
+    manifest["sha256"] = {name: artifacts.sha256_of(folder / name) for name in names}
     artifacts.write_json(folder / "run.json", manifest)
+
+
+def _snapshots(trainer: Trainer) -> dict[str, torch.Tensor]:
+    """The first validation sequences, ``context`` and ``target``, and what was ``forecast/<step>`` of them."""
+    sequences = trainer.held_out(np.arange(min(snapshots.SEQUENCES, len(trainer.validation))))
+    truth = {"context": sequences[:, : trainer.context], "target": sequences[:, trainer.context :]}
+    kept = {name: snapshots.stored(frames) for name, frames in truth.items()}
+    return kept | {f"forecast/{step}": forecast for step, forecast in trainer.snapshots.items()}
 
 
 def _manifest(grid: "Grid", cell: "Cell", trainer: Trainer, ledger: Ledger) -> dict[str, Any]:

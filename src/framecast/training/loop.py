@@ -6,8 +6,8 @@ What is forecast in training, against which frames, and what is added to the los
 frames x_{T+1}..x_{T+K} from x_1..x_T and nothing, where it says nothing else.
 
 A run stopped at any step and started again is bit-identical to one never stopped: its state is the parameters, the
-optimiser's moments and a little bookkeeping, all in the checkpoint; everything else (data order, random numbers,
-augmentation, learning rate, momentum) is a function of the seed, the step and the history up to it.
+optimiser's moments, the snapshots and a little bookkeeping, all in the checkpoint; everything else (data order, random
+numbers, augmentation, learning rate, momentum) is a function of the seed, the step and the history up to it.
 """
 
 import math
@@ -24,7 +24,7 @@ from framecast.data.base import Split
 from framecast.errors import NotFinished, UserError
 from framecast.losses.base import WeightedLoss
 from framecast.models.base import Forecaster, Lesson
-from framecast.training import augmentation, optimizers, sampling
+from framecast.training import augmentation, optimizers, sampling, snapshots
 from framecast.training.checkpoint import Checkpoint, Checkpoints
 from framecast.training.seeding import epoch_order, seed_step
 
@@ -75,6 +75,7 @@ class Trainer:
     ) -> None:
         self.cell, self.loss, self.train, self.validation = cell, loss, train, validation
         self.recipe, self.context, self.seed, self.device = recipe, context, seed, device
+        self.length = None if recipe.horizon is None else context + recipe.horizon  #: of a sequence
         self.model = model.to(device)
         if recipe.channels_last:
             _channels_last(self.model)
@@ -84,6 +85,7 @@ class Trainer:
         self.lesson: Callable[..., Lesson] = self._compiled(self.model.lesson)
         self.ledger = Ledger()
         self.best: dict[str, Tensor] = {}
+        self.snapshots: dict[int, Tensor] = {}  #: step → forecasts of the first validation sequences
         self.steps_per_epoch = -(-len(train) // recipe.batch_size)
         self.steps = recipe.epochs * self.steps_per_epoch
 
@@ -132,7 +134,8 @@ class Trainer:
         step = self.ledger.step
         seed_step(self.seed, step)
         self.model.train()
-        sequences = self.train.batch(self._training_batch(step), step // self.steps_per_epoch)
+        epoch = step // self.steps_per_epoch
+        sequences = self.train.batch(self._training_batch(step), epoch)[:, : self.length].contiguous()
         truth, seen = augmentation.augmented(
             sequences, flips=self.recipe.flips, rotations=self.recipe.rotations, noise=self.recipe.noise
         )
@@ -156,6 +159,10 @@ class Trainer:
         if self._row_is_due():
             self._close_row(forecast, target)
         return values["loss"]
+
+    def held_out(self, indices: np.ndarray) -> Tensor:
+        """Validation sequences (B, T+K, *frame), as long as what is trained on."""
+        return self.validation.batch(indices)[:, : self.length].contiguous()
 
     def _forecast(self, sequences: Tensor) -> Tensor:
         """(B, T+K, *frame) → (B, K, *frame): the model reads the context, and the rest as its teacher."""
@@ -200,15 +207,19 @@ class Trainer:
         return self.ledger.step >= self.steps or at_its_turn
 
     def _validate(self) -> None:
-        """Mean loss over the validation split; remembers the best weights."""
+        """Mean loss over the validation split; remembers the best weights, and at times what was forecast."""
         self.model.eval()
         sums: dict[str, float] = {}
+        first = torch.empty(0)
         size = max(self.recipe.batch_size, 16)
         with torch.no_grad():
             for start in range(0, len(self.validation), size):
                 indices = np.arange(start, min(start + size, len(self.validation)))
-                sequences = self.validation.batch(indices)
-                total, terms = self.loss(self._forecast(sequences), sequences[:, self.context :])
+                sequences = self.held_out(indices)
+                forecast = self._forecast(sequences)
+                if start == 0:  # at once: a compiled model may write its next forecast into the same memory
+                    first = snapshots.stored(forecast[: snapshots.SEQUENCES])
+                total, terms = self.loss(forecast, sequences[:, self.context :])
                 for name, value in {"loss": total, **terms}.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(indices)
         means = {name: value / len(self.validation) for name, value in sums.items()}
@@ -220,6 +231,12 @@ class Trainer:
         self._add_row("validation", means)
         patience = self.recipe.early_stopping
         self.ledger.stopped_early = bool(patience) and self.ledger.validations_since_best >= patience
+        if self.finished or self._snapshot_is_due():
+            self.snapshots[self.ledger.step] = first
+
+    def _snapshot_is_due(self) -> bool:
+        made = len(self.ledger.validation_losses(self.ledger.step))
+        return snapshots.due(made, -(-self.recipe.epochs // self.recipe.validate_every))
 
     def _add_row(self, split: str, means: Mapping[str, float]) -> None:
         step = self.ledger.step
@@ -246,16 +263,18 @@ class Trainer:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best.items()}
         tensors |= {f"optimizer.{name}": value for name, value in self.optimizer.tensors().items()}
+        tensors |= {f"snapshot.{step}": forecast for step, forecast in self.snapshots.items()}
         checkpoints.save(self.ledger.step, tensors, vars(self.ledger))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}, "snapshot": {}}
         for name, value in checkpoint.tensors.items():
             group, rest = name.split(".", 1)
             groups[group][rest] = value
         self.model.load_state_dict(groups["model"])
         self.best = {name: value.to(self.device) for name, value in groups["best"].items()}
         self.optimizer.load(groups["optimizer"])
+        self.snapshots = {int(step): forecast for step, forecast in groups["snapshot"].items()}
         self.ledger = Ledger(**checkpoint.notes)
 
     # --- speed ------------------------------------------------------------------------------------

@@ -151,7 +151,8 @@ def _dataset(score: dict[str, Any]) -> DatasetRecord:
 
 def _model(score: dict[str, Any]) -> ModelRecord:
     arguments = {name: value for name, value in score["parameters"]["model"].items() if name != "depth"}
-    return ModelRecord(arguments=arguments, replication=score["replication"])
+    training = score["parameters"]["training"]
+    return ModelRecord(arguments=arguments, replication=score["replication"], training=training)
 
 
 def _versions(grid: "Grid", cells: Iterable["Cell"]) -> dict[str, str]:

@@ -40,11 +40,16 @@ class Curves:
         ]
 
     def systems(self, systems: Sequence[System], among: Sequence[System] = ()) -> list[Label]:
-        """Systems in colours and markers of their own; ``among``: those from which their names must tell them apart."""
+        """Systems in colours and markers of their own; ``among``: those from which their names must tell them apart.
+
+        There are markers at the steps that a system was trained on.
+        """
         labels = []
         for system in systems:
             ink = colour(systems, system)
-            end = self.mean(system, color=ink, marker=marker(systems, system), markersize=3.5)
+            trained = self.results.trained_steps(self.dataset, system, self.mode)
+            marks = {"marker": marker(systems, system), "markersize": 3.5, "markevery": slice(trained)}
+            end = self.mean(system, color=ink, **marks)
             labels.append((end, label(self.results, self.dataset, among or systems, system), ink))
         return labels
 
@@ -59,6 +64,18 @@ class Curves:
         mean, high = curve["mean"], curve["mean"] + curve["sd"]
         low = mean**2 / high if self.axes.get_yscale() == "log" else mean - curve["sd"]
         self.axes.fill_between(steps, low, high, color=ink, alpha=0.18, linewidth=0)
+
+    def training_ends(self, systems: Sequence[System]) -> None:
+        """An upright line behind the last step that a system was trained on, where it is asked for more."""
+        trained = {system: self.results.trained_steps(self.dataset, system, self.mode) for system in systems}
+        for steps in sorted({steps for steps in trained.values() if steps is not None}):
+            count = list(trained.values()).count(steps)
+            text = "trained to here" if count == len(systems) else f"{count} of {len(systems)} trained to here"
+            place, across = steps + self.first - 0.5, self.axes.get_xaxis_transform()
+            self.axes.axvline(place, color=MUTED, linewidth=0.9, zorder=0)
+            self.axes.text(
+                place, 0.98, text, transform=across, rotation=90, ha="right", va="top", fontsize=7, color=MUTED
+            )
 
     def _curve(self, system: System) -> tuple[pd.Series, pd.DataFrame]:
         curve = self.results.curve(self.dataset, system, self.metric, self.mode)

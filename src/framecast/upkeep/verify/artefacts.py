@@ -105,7 +105,6 @@ def _present(grid: "Grid", there: set[Path]) -> dict[Path, dict[str, Any]]:
 
 
 def _score_facts(grid: "Grid", cell: "Cell") -> dict[str, Any]:
-    parameters = grid.parameters(cell)
     return {
         "run_key": None if cell.is_baseline else grid.run_key(cell),
         "scale": grid.params.scale,
@@ -113,5 +112,5 @@ def _score_facts(grid: "Grid", cell: "Cell") -> dict[str, Any]:
         "mode": next(iter(grid.params.protocols(cell.dataset))),
         "frames": grid.params.frames(cell.dataset),
         "primary_metric": grid.params.evaluation.primary,
-        "parameters": {name: parameters[name] for name in ("dataset", "model")},
+        "parameters": grid.score_parameters(cell),
     }
