@@ -55,8 +55,9 @@ class Statement(Strict):
     """A comparison of ``a`` with each side of ``b`` (or a level, or each step with the next), by each metric on each
     dataset.
 
-    ``better`` is above or below 0, as the metric improves. One that does not ``decide`` is told beside the others. What
-    ``published_settings`` are needed for, a number of the source, is measured at no other scale and on no other data.
+    ``better`` is above or below 0, as the metric improves. One that does not ``decide`` is told beside the others. One
+    that needs ``published_settings``, since its level is a number of the source, is asked at no other scale and of no
+    other data.
     """
 
     datasets: Names

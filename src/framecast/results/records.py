@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
@@ -108,6 +109,11 @@ class RecordedCell(CellFiles):
     def score(self) -> dict[str, Any]:
         """What the manifest of the evaluation said of whatever makes a number comparable."""
         return self.facts
+
+    @cached_property
+    def sequences(self) -> dict[str, np.ndarray]:
+        """Nothing: git keeps no value of every test sequence."""
+        return {}
 
 
 @dataclass(frozen=True)
