@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from framecast.figures.base import caption
 from framecast.published import RELATIVE_TOLERANCE, Discrepancy
-from framecast.report import clips, components, hotspots, leak, numbers, runs, tables
+from framecast.report import claims, clips, components, hotspots, leak, numbers, runs, tables
 from framecast.results import CellFiles, Results, System, label
 from framecast.results.records import Record
 from framecast.study.params import Study
@@ -96,11 +96,13 @@ def render(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    style, script = (_source(environment, name) for name in ("report.css", "report.js"))
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    style, more, script = (_source(environment, name) for name in ("report.css", "claims.css", "report.js"))
     parts = list(_studies(results, figures, studies, records))
     shown = [dataset for part in parts for dataset in part.datasets]
     return environment.get_template("report.html.j2").render(
-        style=style,
+        style=style + more,
+        claims=claims.part(claims.told(results, records)),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         scale=scale,

@@ -422,10 +422,9 @@ def _at_published_settings(results: Results, datasets: Iterable[str]) -> bool:
 def _pair(results: Results, dataset: str, a: Side, b: Side | None) -> tuple[System | None, System | None]:
     """The systems of two sides: where neither says how deep and both are of one model, as deep as both have it."""
     first, second = _systems(results, dataset, a), _systems(results, dataset, b) if b else []
-    if b and a.model == b.model and a.depth is None and b.depth is None:
+    if b and first and second and a.model == b.model and a.depth is None and b.depth is None:
         common = {system.depth for system in first} & {system.depth for system in second}
-        if common:
-            first = [system for system in first if system.depth in common]
+        first = [system for system in first if system.depth in common] or first
         second = [system for system in second if system.depth in common]
     return (first[-1] if first else None), (second[-1] if second else None)
 
