@@ -201,7 +201,7 @@ def as_text(claims: Sequence[Told]) -> str:
     return "\n".join([*lines, "", _counted(claims), ""])
 
 
-def as_markdown(claims: Sequence[Told], records: str) -> str:
+def as_markdown(claims: Sequence[Told], records: str = "reports/records") -> str:
     """A table in Markdown; ``records`` is the folder of the records as seen from the page."""
     header = ("claim", "what is claimed", "finding", "the deciding comparison that speaks least for it", "rests on")
     rows = [
@@ -235,13 +235,13 @@ def _because(evidence: Evidence) -> Iterator[str]:
 def _measured(line: Line) -> str:
     ends = f" [{line.low.text}, {line.high.text}]" if line.low and line.high else ""
     where = f"{line.metric} on {line.dataset}, {line.protocol}"
-    return f"{where}: {line.quantity} = {line.estimate.text}{ends}, claimed {line.claimed}: {line.seen}"
+    told = f"{where}: {line.quantity} = {line.estimate.text}{ends}, claimed {line.claimed}"
+    return f"{told}: {line.seen}" if ends else told
 
 
 def _cells(one: Told, records: str) -> tuple[str, str, str]:
     head = one.head
-    missing = [f"missing: {', '.join(f'`{name}`' for name in head.missing)}"] if head.missing else []
-    why = "; ".join([*head.reasons, *missing])
+    why = "; ".join(head.reasons) or head.why
     where = f"[{head.record}]({records}/{head.record})" if head.record else ""
     rests = "; ".join(filter(None, (where, ", ".join(head.badges), head.weakest.rests_on if head.weakest else "")))
     return (

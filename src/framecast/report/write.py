@@ -73,6 +73,11 @@ def read_results(grid: "Grid", tables: Path = REPORTS, cells: "Sequence[Cell] | 
     )
 
 
+def read_finished(grid: "Grid") -> Results | None:
+    """The results of the whole grid, or None while its tables are not those of what ``params.yaml`` asks for."""
+    return read_results(grid) if grid.tables_manifest.exists() else None
+
+
 def _files(grid: "Grid", cell: "Cell") -> CellFiles:
     run = None if cell.is_baseline else grid.run_folder(cell)
     score = grid.score_folder(cell)

@@ -208,9 +208,11 @@ def _ordered(findings: Sequence[Finding], claim: Claim) -> tuple[Finding, ...]:
         return finding.word != "not yet measured", size, not finding.record
 
     telling = [finding for finding in findings if finding.outcomes]
-    own = [finding for finding in findings if not finding.record]
-    nothing = Finding("", "", *_word(claim, (), _wanted(claim)), (), _wanted(claim))
-    return tuple(sorted(telling, key=rank, reverse=True) or own or [nothing])
+    if telling:
+        return tuple(sorted(telling, key=rank, reverse=True))
+    nearest = min(findings, key=lambda finding: len(finding.missing), default=None)
+    missing = nearest.missing if nearest else _wanted(claim)
+    return (Finding("", "", *_word(claim, (), missing), (), missing),)
 
 
 def _wanted(claim: Claim) -> tuple[str, ...]:
