@@ -82,6 +82,11 @@ class Told:
         """What the claim's own line tells."""
         return self.evidence[0]
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether anything of it is, be it a comparison that decides nothing."""
+        return any(evidence.lines for evidence in self.evidence)
+
 
 @dataclass(frozen=True)
 class Part:
