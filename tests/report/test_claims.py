@@ -15,9 +15,10 @@ from framecast.errors import UserError
 from framecast.published import claims as published
 from framecast.published.claims import Claim, Side, Statement
 from framecast.report import claims as report
-from framecast.results import COMPARISONS, CellFiles, Results
-from framecast.results.claims import Finding, Outcome, judge, judge_all
-from framecast.results.records import Facts, Record
+from framecast.results import COMPARISONS, CellFiles, Results, read_table
+from framecast.results.claims import Finding, Held, Outcome, judge_all, measured
+from framecast.results.claims import judge as judge_held
+from framecast.results.records import MEASURED, Commit, Facts, Record
 from framecast.study import catalogue
 from framecast.study.reading import resolve
 from tests import results_fixture
@@ -112,6 +113,10 @@ def stated(
     relation: str = "better", a: Side = A, b: Side | None = B, datasets: tuple[str, ...] = ("one",), **more: Any
 ):
     return Statement(datasets, more.pop("metrics", ("mse_pix01",)), a, relation, (b,) if b else (), **more)
+
+
+def judge(asked: Claim, made: Results, record: str = "", **known: pd.DataFrame) -> Finding:
+    return judge_held(asked, Held(made, record, **known))
 
 
 def only(finding: Finding) -> Outcome:
@@ -273,14 +278,41 @@ def test_a_record_has_intervals_where_its_table_has_the_pair():
     known = pd.DataFrame([row], columns=list(COMPARISONS))
     held = Results(tables.scores, tables.horizon, known, tuple(cell for part in made for cell in part), ())
     told = judge(claim(stated()), held, "a-record")
-    assert (told.word, told.record) == ("holds", "a-record")
+    assert (told.word, told.records) == ("holds", ("a-record",))
     assert (only(told).found.estimate, only(told).found.low, only(told).found.high) == (-0.1, -0.2, -0.05)
     steps = judge(claim(stated(each_step=True)), held, "a-record")
     assert (steps.word, only(steps).word) == ("undecided", "no interval")
-    assert "a record keeps no values" in steps.reasons[0]
+    assert "git keeps no score of each test sequence" in steps.reasons[0]
     here = judge(claim(stated("below", b=None, level=0.5)), held)
     assert "not among evaluation.compared" in here.reasons[0]
     assert only(here).found.estimate == pytest.approx(0.9)
+
+
+def test_a_record_keeps_the_intervals_of_what_claims_compare(tmp_path):
+    """Written where every sequence is known, read where none is: the same findings."""
+    asked = [
+        claim(stated(each_step=True)),
+        claim(stated("below", b=Side("b", ("mse",)), times=0.95)),
+        claim(stated("rising", b=None)),
+        claim(stated(a=Side("absent", ("mse",)))),
+    ]
+    levels = {"a": [0.2, 0.4, 0.3, 0.8], "b": [0.4, 0.5, 0.6, 0.9]}
+    here = results(*(cells(model, level) for model, level in levels.items()))
+    path = tmp_path / "claims.csv"
+    measured(asked, here).to_csv(path, index=False, lineterminator="\n")
+    gone = [cell for model, level in levels.items() for cell in cells(model, level)]
+    for cell in gone:
+        cell.sequences.clear()
+    there = Results(here.scores, here.horizon, here.comparisons, tuple(gone), ())
+    known = read_table(path, MEASURED)
+    assert len(known) == 3
+    for one in asked:
+        first, second = judge(one, here), judge(one, there, "a-record", known=known)
+        assert (first.word, first.missing) == (second.word, second.missing)
+        for before, after in zip(first.outcomes, second.outcomes, strict=True):
+            assert (before.step, before.count, before.word) == (after.step, after.count, after.word)
+            assert before.found == after.found
+    assert judge(asked[0], there, "a-record").word == "undecided"
 
 
 def test_a_number_of_the_source_is_asked_at_published_settings_alone():
@@ -294,12 +326,21 @@ def test_a_number_of_the_source_is_asked_at_published_settings_alone():
 
 
 def test_of_several_results_the_largest_scale_that_has_all_of_a_claim_counts():
-    nothing_said = Facts.model_construct()
-    paper = Record(Path("s-paper"), nothing_said, results(cells("a", 0.9, scale="paper")))
-    laptop = Record(Path("s-laptop"), nothing_said, results(cells("a", 1.0), cells("b", 0.9)))
+    def record(name: str, scale: str, *parts: list[Made]) -> Record:
+        commit = Commit(hash="c", date="2026-01-01")
+        return Record(Path(name), Facts.model_construct(scale=scale, commit=commit), results(*parts))
+
+    paper = record("s-paper", "paper", cells("a", 0.9, scale="paper"))
+    laptop = record("s-laptop", "laptop", cells("a", 1.0), cells("b", 0.9))
     demo = results(cells("a", 0.9, seeds=1, scale="demo"), cells("b", 1.0, seeds=1, scale="demo"))
     told = judge_all([claim(stated())], demo, [laptop, paper])[0]
-    assert [(one.record, one.word) for one in told.findings] == [("s-laptop", "does not hold"), ("", "undecided")]
+    assert [(one.records, one.word) for one in told.findings] == [
+        (("s-laptop",), "does not hold"),
+        ((), "undecided"),
+    ]
+    other = record("t-laptop", "laptop", cells("a", 0.9, dataset="two"), cells("b", 1.0, dataset="two"))
+    both = judge_all([claim(stated(a=B, b=A, datasets=("one",)), stated(datasets=("two",)))], None, [laptop, other])[0]
+    assert (both.head.word, set(both.head.records)) == ("holds", {"s-laptop", "t-laptop"})  # of one scale, together
     nothing = judge_all([claim(stated())], None, [])[0]
     assert (nothing.head.word, nothing.head.missing) == ("not yet measured", ("one/a/depth-*/mse", "one/b/depth-*/mse"))
 

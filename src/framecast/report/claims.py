@@ -23,6 +23,8 @@ from framecast.results.records import Record
 QUANTITIES = {"value": "a", "difference": "a − b", "ratio": "a / b", "step": "each step − the one before"}
 #: The same between two names.
 JOINED = {"difference": "−", "ratio": "/"}
+#: What a comparison says of itself to a program, besides its numbers.
+TOLD = ("record", "dataset", "metric", "protocol", "a", "b", "asked", "rests_on")
 #: Words for how many claims have a finding.
 COUNTED = {"holds": "hold", "does not hold": "do not", "undecided": "undecided", "not yet measured": "not yet measured"}
 
@@ -31,6 +33,7 @@ COUNTED = {"holds": "hold", "does not hold": "do not", "undecided": "undecided",
 class Line:
     """An outcome as it is read: what was asked, what was measured, and what that says."""
 
+    record: str
     dataset: str
     a: str
     b: str
@@ -50,9 +53,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A finding as it is read; ``record`` is empty for the results of the page itself."""
+    """A finding as it is read; ``records`` is empty for the results of the page itself."""
 
-    record: str
+    records: tuple[str, ...]
     word: Word
     badges: tuple[str, ...]
     reasons: tuple[str, ...]
@@ -116,11 +119,11 @@ def _evidence(judged: Judged) -> tuple[Evidence, ...]:
 
 
 def _of(claim: Claim, finding: Finding) -> Evidence:
-    lines = tuple(_line(claim, finding, outcome) for outcome in finding.outcomes)
+    lines = tuple(_line(claim, outcome) for outcome in finding.outcomes)
     deciding = [place for place, outcome in enumerate(finding.outcomes) if outcome.decides]
     weakest = min(deciding, key=lambda place: finding.outcomes[place].leaning, default=None)
     return Evidence(
-        finding.record,
+        finding.records,
         finding.word,
         tuple(_badges(finding)),
         finding.reasons,
@@ -141,14 +144,15 @@ def _badges(finding: Finding) -> Iterator[str]:
         yield "leaky"
 
 
-def _line(claim: Claim, finding: Finding, outcome: Outcome) -> Line:
+def _line(claim: Claim, outcome: Outcome) -> Line:
     found = outcome.found
     known = not math.isnan(found.low)
     estimate, low, high = (
-        _number(claim, finding, outcome, name, value)
+        _number(claim, outcome, name, value)
         for name, value in (("estimate", found.estimate), ("low", found.low), ("high", found.high))
     )
     return Line(
+        record=outcome.record,
         dataset=outcome.dataset,
         a=outcome.a,
         b=outcome.b,
@@ -187,8 +191,8 @@ def _rests_on(outcome: Outcome) -> str:
     return f"{outcome.sequences} sequences{groups}, {outcome.seeds} seed{'s' * (outcome.seeds != 1)}"
 
 
-def _number(claim: Claim, finding: Finding, outcome: Outcome, name: str, value: float) -> Number:
-    data = {"claim": claim.id, "record": finding.record, "dataset": outcome.dataset, "mode": outcome.mode}
+def _number(claim: Claim, outcome: Outcome, name: str, value: float) -> Number:
+    data = {"claim": claim.id, "record": outcome.record, "dataset": outcome.dataset, "mode": outcome.mode}
     data |= {"metric": outcome.metric, "a": outcome.a, "b": outcome.b, "statistic": f"claim-{name}"}
     written = ("∞" if value > 0 else "−∞") if math.isinf(value) else scientific(value)
     return Number("not defined" if math.isnan(value) else written, {**data, "value": repr(float(value))})
@@ -228,7 +232,8 @@ def _counted(claims: Sequence[Told]) -> str:
 
 def _because(evidence: Evidence) -> Iterator[str]:
     if evidence.badges:
-        where = f"recorded in reports/records/{evidence.record}" if evidence.record else "this study"
+        folders = (f"reports/records/{name}" for name in evidence.records)
+        where = f"recorded in {', '.join(folders)}" if evidence.records else "this study"
         yield f"{where}: {', '.join(evidence.badges)}"
     if evidence.weakest:
         yield _measured(evidence.weakest)
@@ -247,7 +252,7 @@ def _measured(line: Line) -> str:
 def _cells(one: Told, records: str) -> tuple[str, str, str]:
     head = one.head
     why = "; ".join(head.reasons) or head.why
-    where = f"[{head.record}]({records}/{head.record})" if head.record else ""
+    where = ", ".join(f"[{name}]({records}/{name})" for name in head.records)
     rests = "; ".join(filter(None, (where, ", ".join(head.badges), head.weakest.rests_on if head.weakest else "")))
     return (
         f"**{head.word}**" + (f": {why}" if why else ""),
@@ -269,7 +274,7 @@ def _tree(one: Told) -> dict[str, Any]:
 
 def _evidence_tree(evidence: Evidence) -> dict[str, Any]:
     return {
-        "record": evidence.record or None,
+        "records": list(evidence.records),
         "finding": evidence.word,
         "rests_on": list(evidence.badges),
         "reasons": list(evidence.reasons),
@@ -279,7 +284,7 @@ def _evidence_tree(evidence: Evidence) -> dict[str, Any]:
 
 
 def _line_tree(line: Line) -> dict[str, Any]:
-    told = {name: getattr(line, name) for name in ("dataset", "metric", "protocol", "a", "b", "asked", "rests_on")}
+    told = {name: getattr(line, name) for name in TOLD}
     ends = {name: _value(getattr(line, name)) for name in ("estimate", "low", "high")}
     return told | ends | {"seen": line.seen, "decides": line.decides, "leaky": line.leaky}
 

@@ -18,18 +18,19 @@ something is missing. A system with one seed decides nothing: what training leav
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist
 from typing import Any, Literal, get_args
 
 import numpy as np
+import pandas as pd
 
 from framecast.errors import UserError
 from framecast.evaluation.bootstrap import GROUPS, compare
 from framecast.published import CLAIMS
 from framecast.published.claims import Claim, Side, Statement
 from framecast.results import CellFiles, Results, System
-from framecast.results.records import Record
+from framecast.results.records import MEASURED, Record
 from framecast.study import catalogue
 
 Word = Literal["holds", "does not hold", "undecided", "not yet measured"]
@@ -42,6 +43,21 @@ ORDER = ("demo", "laptop", PUBLISHED)  #: scales, by how much they say; one of a
 BLOCKS = (
     1000  #: of so many sequences or more, neighbours are drawn together: an interval is no other, and is had sooner
 )
+
+
+@dataclass(frozen=True)
+class Held:
+    """Results that claims are held against, and the intervals that a record of them has (``records.MEASURED``)."""
+
+    results: Results
+    record: str = ""
+    known: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MEASURED)))
+
+    @property
+    def scale(self) -> str:
+        """Under which scale its cells were made; empty without any."""
+        scored = (cell for cell in self.results.cells if cell.score_folder is not None)
+        return next((cell.score["scale"] for cell in scored), "")
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,7 @@ class Outcome:
     groups: int | None
     leaky: bool
     decides: bool
+    record: str
     reason: str = ""
     count: int = 1
     step: int | None = None
@@ -116,9 +133,8 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim held against one set of results: the finished cells of this study (``record`` is empty) or a record."""
+    """A claim held against the finished cells of this study, or against the records of one scale together."""
 
-    record: str
     scale: str
     word: Word
     reasons: tuple[str, ...]
@@ -129,6 +145,11 @@ class Finding:
     def deciding(self) -> tuple[Outcome, ...]:
         """The outcomes that the word follows from."""
         return tuple(outcome for outcome in self.outcomes if outcome.decides)
+
+    @property
+    def records(self) -> tuple[str, ...]:
+        """The records that its outcomes are of; empty where they are of the finished cells."""
+        return tuple(dict.fromkeys(outcome.record for outcome in self.outcomes if outcome.record))
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -164,25 +185,35 @@ def judge_all(claims: Sequence[Claim], results: Results | None, records: Sequenc
     """
     for claim in claims:
         _refuse_unknown(claim)
-    sets = [("", results)] if results is not None else []
-    sets += [(record.name, record.results) for record in records]
-    return [Judged(claim, _ordered([judge(claim, held, name) for name, held in sets], claim)) for claim in claims]
+    sets = [] if results is None else [[Held(results)]]
+    latest = sorted(records, key=lambda record: (record.facts.commit.date, record.name), reverse=True)
+    for scale in dict.fromkeys(record.facts.scale for record in latest):
+        sets.append([Held(one.results, one.name, one.measured) for one in latest if one.facts.scale == scale])
+    return [Judged(claim, _ordered([judge(claim, *held) for held in sets], claim)) for claim in claims]
 
 
-def judge(claim: Claim, results: Results, record: str = "") -> Finding:
-    """What one set of results says of a claim."""
+def judge(claim: Claim, *held: Held) -> Finding:
+    """What results of one scale say of a claim; of several that measure the same, the first that has an interval."""
     outcomes: list[Outcome] = []
     missing: list[str] = []
     for statement in claim.statements:
-        if statement.published_settings and not _at_published_settings(results, statement.datasets):
-            continue
-        found, absent = _outcomes(statement, results, record)
+        asked = [one for one in held if not statement.published_settings or _is_published(one, statement.datasets)]
+        found, absent = _outcomes(statement, asked)
         outcomes += found
         missing += absent if statement.decides else ()
-    told = tuple(outcomes)
-    scale = next((cell.score["scale"] for cell in results.cells if cell.score_folder is not None), "")
-    word, reasons = _word(claim, told, tuple(dict.fromkeys(missing)))
-    return Finding(record, scale, word, reasons, told, tuple(dict.fromkeys(missing)))
+    told, named = tuple(outcomes), tuple(dict.fromkeys(missing))
+    return Finding(held[0].scale, *_word(claim, told, named), told, named)
+
+
+def measured(claims: Sequence[Claim], results: Results) -> pd.DataFrame:
+    """What a record keeps of the comparisons of claims: ``records.MEASURED`` of each that has an interval, once."""
+    found = [outcome for claim in claims for outcome in judge(claim, Held(results)).outcomes]
+    rows = [
+        {**{name: getattr(one, name) for name in MEASURED if hasattr(one, name)}, **vars(one.found)}
+        for one in found
+        if one.word != "no interval"
+    ]
+    return pd.DataFrame(rows, columns=list(MEASURED)).astype({"step": "Int64"}).drop_duplicates(ignore_index=True)
 
 
 def _word(claim: Claim, outcomes: Sequence[Outcome], missing: Sequence[str]) -> tuple[Word, tuple[str, ...]]:
@@ -205,14 +236,14 @@ def _ordered(findings: Sequence[Finding], claim: Claim) -> tuple[Finding, ...]:
 
     def rank(finding: Finding) -> tuple[bool, int, bool]:
         size = ORDER.index(finding.scale) if finding.scale in ORDER else -1
-        return finding.word != "not yet measured", size, not finding.record
+        return finding.word != "not yet measured", size, not finding.records
 
     telling = [finding for finding in findings if finding.outcomes]
     if telling:
         return tuple(sorted(telling, key=rank, reverse=True))
     nearest = min(findings, key=lambda finding: len(finding.missing), default=None)
     missing = nearest.missing if nearest else _wanted(claim)
-    return (Finding("", "", *_word(claim, (), missing), (), missing),)
+    return (Finding("", *_word(claim, (), missing), (), missing),)
 
 
 def _wanted(claim: Claim) -> tuple[str, ...]:
@@ -295,25 +326,26 @@ class _Measured:
         return f"{self.system}{steps}{f' per {self.per}' if self.per else ''}"
 
 
-def _outcomes(statement: Statement, results: Results, record: str) -> tuple[list[Outcome], list[str]]:
+def _outcomes(statement: Statement, held: Sequence[Held]) -> tuple[list[Outcome], list[str]]:
     """What a statement's comparisons gave, and what some of them are without."""
     found: list[Outcome] = []
     missing: list[str] = []
-    for dataset in statement.datasets:
+    for dataset in statement.datasets if held else ():
         for metric in statement.metrics:
             for b in statement.b or (None,):
-                told = _outcome(statement, results, record, dataset, metric, b)
-                if isinstance(told, Outcome):
-                    found.append(told)
+                told = [_outcome(statement, one, dataset, metric, b) for one in held]
+                outcomes = [one for one in told if isinstance(one, Outcome)]
+                if outcomes:
+                    found.append(next((one for one in outcomes if one.word != "no interval"), outcomes[0]))
                 else:
-                    missing += told
+                    absent: list[list[str]] = [one for one in told if not isinstance(one, Outcome)]
+                    missing += min(absent, key=len)
     return found, missing
 
 
-def _outcome(
-    statement: Statement, results: Results, record: str, dataset: str, metric: str, side: Side | None
-) -> Outcome | list[str]:
+def _outcome(statement: Statement, held: Held, dataset: str, metric: str, side: Side | None) -> Outcome | list[str]:
     """One comparison, or what it is without."""
+    results = held.results
     a, b = _pair(results, dataset, statement.a, side)
     absent = [] if a else [_name(dataset, statement.a)]
     if side and not b:
@@ -345,10 +377,27 @@ def _outcome(
         groups=next((cell.score.get("groups") for cell in parts[0].cells), None),
         leaky=any(results.is_leaky(part.dataset, part.system) for part in parts),
         decides=statement.decides,
+        record=held.record,
     )
     measured = list(_at_each_step(statement, base, sides)) or [replace(base, found=_interval(base.kind, sides))]
     weakest = replace(min(measured, key=lambda outcome: outcome.leaning), count=len(measured))
-    return replace(weakest, reason=_without_interval(weakest, record, parts))
+    weakest = _as_recorded(weakest, held.known)
+    return replace(weakest, reason=_without_interval(weakest, parts))
+
+
+def _as_recorded(outcome: Outcome, known: pd.DataFrame) -> Outcome:
+    """A comparison with the interval that a record keeps of it, where it has none of its own."""
+    if outcome.word != "no interval" or known.empty:
+        return outcome
+    same = known["step"].isna() if outcome.step is None else known["step"].notna()
+    for name in ("kind", "dataset", "mode", "metric", "a", "b", "claimed"):
+        same &= known[name].fillna("") == getattr(outcome, name)
+    if not same.any():
+        return outcome
+    row = known[same].iloc[0]
+    found = Interval(*(float(row[name]) for name in ("estimate", "low", "high")))
+    step = None if pd.isna(row["step"]) else int(row["step"])
+    return replace(outcome, found=found, step=step, count=int(row["count"]))
 
 
 def _at_each_step(statement: Statement, base: Outcome, sides: Sequence[_Measured]) -> Iterator[Outcome]:
@@ -387,13 +436,13 @@ def _claimed(statement: Statement, metric: str) -> Literal["above", "below"]:
     return "above" if statement.relation in ("above", "rising") else "below"
 
 
-def _without_interval(outcome: Outcome, record: str, parts: Sequence[_Measured]) -> str:
+def _without_interval(outcome: Outcome, parts: Sequence[_Measured]) -> str:
     if outcome.word != "no interval":
         return ""
     if math.isnan(outcome.found.estimate):
         return f"{outcome.metric} is not defined there, or is 0 where it is divided by"
-    if record:
-        return "no interval: a record keeps no values of each test sequence, and this pair stands in no table"
+    if outcome.record:
+        return "no interval: git keeps no score of each test sequence, and the record has none of this comparison"
     return (
         f"no interval: {parts[0].metric} is not among evaluation.compared, so no test sequence has a value of its own"
     )
@@ -413,9 +462,10 @@ def _depth(system: System) -> str:
     return f"depth-{system.depth}" if system.depth else ""
 
 
-def _at_published_settings(results: Results, datasets: Iterable[str]) -> bool:
-    facts = [cell.score for dataset in datasets for cell in results.scored(dataset)]
-    return all(score["scale"] == PUBLISHED and score["source"] in ("official", "generated") for score in facts)
+def _is_published(held: Held, datasets: Iterable[str]) -> bool:
+    """Whether results are at published settings and, of these datasets, of published data."""
+    sources = {cell.score["source"] for dataset in datasets for cell in held.results.scored(dataset)}
+    return held.scale == PUBLISHED and sources <= {"official", "generated"}
 
 
 # --- systems --------------------------------------------------------------------------------------
