@@ -19,6 +19,7 @@ from framecast.results import Results
 from framecast.results.claims import PUBLISHED, WORDS, Finding, Judged, Outcome, Word, judge_all
 from framecast.results.records import Record
 
+DECIDED: tuple[Word, ...] = ("holds", "does not hold")
 #: How a quantity is written, by what is compared.
 QUANTITIES = {"value": "a", "difference": "a − b", "ratio": "a / b", "step": "each step − the one before"}
 #: The same between two names.
@@ -66,6 +67,8 @@ class Evidence:
     @property
     def why(self) -> str:
         """Why nothing is decided, in few words; empty where something is."""
+        if self.word in DECIDED:
+            return ""
         if self.reasons or not self.missing:
             return "; ".join(reason.partition(":")[0] for reason in self.reasons)
         more = len(self.missing) - 1
@@ -96,6 +99,8 @@ class Part:
     """The section: how many claims have which finding, and the claims of each source."""
 
     counts: tuple[tuple[Word, str, int], ...]
+    decided: int
+    published: int  #: of the decided ones those that are at published settings
     groups: tuple[tuple[str, tuple[Told, ...]], ...]
 
 
@@ -111,7 +116,10 @@ def part(claims: Sequence[Told]) -> Part:
     count = Counter(claim.head.word for claim in claims)
     authors = dict.fromkeys(claim.author for claim in claims)
     groups = ((author, tuple(claim for claim in claims if claim.author == author)) for author in authors)
-    return Part(tuple((word, COUNTED[word], count[word]) for word in WORDS), tuple(groups))
+    decided = [claim for claim in claims if claim.head.word in DECIDED]
+    published = sum("published settings" in claim.head.badges for claim in decided)
+    counts = tuple((word, COUNTED[word], count[word]) for word in WORDS)
+    return Part(counts, len(decided), published, tuple(groups))
 
 
 def _evidence(judged: Judged) -> tuple[Evidence, ...]:

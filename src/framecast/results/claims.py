@@ -17,6 +17,7 @@ something is missing. A system with one seed decides nothing: what training leav
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
@@ -40,9 +41,9 @@ WORDS: tuple[Word, ...] = get_args(Word)
 
 PUBLISHED = "paper"  #: the scale of the published settings
 ORDER = ("demo", "laptop", PUBLISHED)  #: scales, by how much they say; one of another name stands before them
-BLOCKS = (
-    1000  #: of so many sequences or more, neighbours are drawn together: an interval is no other, and is had sooner
-)
+#: Of more sequences than this neighbours are drawn together: an interval is no other for it, and is had sooner.
+BLOCKS = 500
+DEPTH = re.compile(r"depth-\d+")
 
 
 @dataclass(frozen=True)
@@ -201,8 +202,14 @@ def judge(claim: Claim, *held: Held) -> Finding:
         found, absent = _outcomes(statement, asked)
         outcomes += found
         missing += absent if statement.decides else ()
-    told, named = tuple(outcomes), tuple(dict.fromkeys(missing))
+    told, named = tuple(outcomes), _each_once(missing)
     return Finding(held[0].scale, *_word(claim, told, named), told, named)
+
+
+def _each_once(names: Sequence[str]) -> tuple[str, ...]:
+    """Missing cells without those of any depth of which one is named beside."""
+    stated = {DEPTH.sub("depth-*", name) for name in names if DEPTH.search(name)}
+    return tuple(dict.fromkeys(name for name in names if name not in stated))
 
 
 def measured(claims: Sequence[Claim], results: Results) -> pd.DataFrame:
@@ -339,7 +346,8 @@ def _outcomes(statement: Statement, held: Sequence[Held]) -> tuple[list[Outcome]
                     found.append(next((one for one in outcomes if one.word != "no interval"), outcomes[0]))
                 else:
                     absent: list[list[str]] = [one for one in told if not isinstance(one, Outcome)]
-                    missing += min(absent, key=len)
+                    fewest = min(absent, key=len)
+                    missing += fewest
     return found, missing
 
 
