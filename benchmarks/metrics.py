@@ -133,6 +133,18 @@ def where_still(p: np.ndarray, y: np.ndarray, before: np.ndarray) -> list[float]
     return [np.square(a.astype(np.float64) - b)[still].mean() for a, b in zip(p, y, strict=True)]
 
 
+def grey_excess(p: np.ndarray, y: np.ndarray) -> float:
+    """How many more of the forecast's values than of the truth's are neither black nor white."""
+    counted = [sum(0.1 < value < 0.9 for value in frame.ravel().tolist()) for frame in (p, y)]
+    return max(0, counted[0] - counted[1]) / y.size
+
+
+def level_on_digits(p: np.ndarray, y: np.ndarray) -> float:
+    """The forecast where the truth is bright, weighed by nothing, over the truth there."""
+    places = np.nonzero(y > 0.1)
+    return np.sum(p[places], dtype=np.float64) / np.sum(y[places], dtype=np.float64)
+
+
 def directions(p: np.ndarray, y: np.ndarray, before: np.ndarray) -> list[float]:
     said, came = (np.sign(video - before[-1]).astype(int) for video in (p, y))
     return [np.where(a * b == 0, 0.5, a == b).mean() for a, b in zip(said, came, strict=True)]
@@ -159,6 +171,9 @@ PER_FRAME: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "ssim_f2": partial(ssim, data_range=2.0),
     "ssim_gauss": partial(ssim, **GAUSS),
     "sharpness": gradient_ratio,
+    "grey_excess": grey_excess,
+    "foreground_level": level_on_digits,
+    "square_about_half": lambda p, y: np.var(p, dtype=np.float64) + (p.mean(dtype=np.float64) - 0.5) ** 2,
 }
 #: id → values of the steps of one sequence, from forecast and target (K, C, H, W) and context (T, C, H, W).
 PER_SEQUENCE: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], list[float]]] = {
@@ -172,5 +187,23 @@ WHOLE_SET: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "psnr_srvp": srvp_psnr,
     "ssim_srvp": srvp_ssim,
 }
-UNCLIPPED = {"mse_pix01", "mse_sum01_raw", "mse_hw01", "mae_pix01", "mae_sum01_raw", "psnr_of_mean"}
-NUMPY = {*PER_SEQUENCE, "mae_pix01", "mae_sum01", "mae_sum01_raw", "psnr_wrap_u8", "sharpness"}
+UNCLIPPED = {
+    "mse_pix01",
+    "mse_sum01_raw",
+    "mse_hw01",
+    "mae_pix01",
+    "mae_sum01_raw",
+    "psnr_of_mean",
+    "square_about_half",
+}
+NUMPY = {
+    *PER_SEQUENCE,
+    "mae_pix01",
+    "mae_sum01",
+    "mae_sum01_raw",
+    "psnr_wrap_u8",
+    "sharpness",
+    "grey_excess",
+    "foreground_level",
+    "square_about_half",
+}

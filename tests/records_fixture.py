@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from framecast import artifacts
-from framecast.results import CellFiles, Results
-from framecast.study.grid import RECORD_TABLES
+from framecast.published.claims import load_claims
+from framecast.results import CellFiles, Results, claims
+from framecast.study.grid import RECORD_CLAIMS, RECORD_TABLES
 from tests import results_fixture
 
 COMMIT = {"hash": "0123456789abcdef0123456789abcdef01234567", "date": "2026-11-20T10:00:00+00:00"}
@@ -27,7 +28,8 @@ def fabricate(
         if "source" in table:  # what is drawn by rule is the published data itself
             table["source"] = table["source"].where(table["source"] == "generated", source)
         table.to_csv(folder / name, index=False, lineterminator="\n")
-    sums = {name: artifacts.sha256_of(folder / name) for name in RECORD_TABLES}
+    claims.measured(load_claims(), results).to_csv(folder / RECORD_CLAIMS, index=False, lineterminator="\n")
+    sums = {name: artifacts.sha256_of(folder / name) for name in (*RECORD_TABLES, RECORD_CLAIMS)}
     artifacts.write_json(folder / "record.json", {**facts(results, study, scale), "sha256": sums, **changes})
     return folder
 

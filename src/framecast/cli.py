@@ -254,6 +254,26 @@ def results() -> None:
 
 
 @app.command()
+def claims(
+    as_json: Annotated[bool, typer.Option("--json", help="for programs: every comparison of every claim")] = False,
+    as_markdown: Annotated[bool, typer.Option("--md", help="a table in Markdown")] = False,
+) -> None:
+    """What the sources claim, and what is so by the finished cells and the recorded runs."""
+    from framecast.report import claims as claimed
+    from framecast.report.write import read_finished
+    from framecast.results import records
+
+    if as_json and as_markdown:
+        raise UserError("claims: found --json and --md; allowed: one of them")
+    finished = read_finished(_grid())
+    if finished is None:
+        print("framecast: claims: no finished tables of this params.yaml, so only records are asked", file=sys.stderr)
+    told = claimed.told(finished, records.load_all())
+    form = claimed.as_json if as_json else claimed.as_markdown if as_markdown else claimed.as_text
+    print(form(told), end="")
+
+
+@app.command()
 def diff(
     names: Annotated[
         list[str] | None,

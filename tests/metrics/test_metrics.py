@@ -62,17 +62,17 @@ def test_the_split_into_batches_does_not_matter(metric: str, videos: tuple[Tenso
         torch.testing.assert_close(scored(metric, *videos, batch=batch), whole, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("metric", sorted(set(catalogue.metrics()) - {"direction_accuracy"}))
+@pytest.mark.parametrize("metric", sorted(set(catalogue.metrics()) - {"direction_accuracy", "square_about_half"}))
 def test_equality_is_the_best_value(metric: str, videos: tuple[Tensor, Tensor]):
     target = (
         videos[1] if metric != "direction_accuracy" else 0.5 + videos[1] / 2 + torch.arange(1, 4)[:, None, None, None]
     )
     family = metric.split("_")[0]
-    best = {"psnr": 100.0, "ssim": 1.0, "sharpness": 1.0}.get(family, 0.0)
+    best = {"psnr": 100.0, "ssim": 1.0, "sharpness": 1.0, "foreground": 1.0}.get(family, 0.0)
     torch.testing.assert_close(scored(metric, target, target), torch.full((HORIZON,), best, dtype=torch.float64))
     module, name = catalogue.metrics()[metric]
     better = getattr(__import__(f"framecast.metrics.{module}", fromlist=[name]), name).better
-    assert better == {"sharpness": "one"}.get(family, "lower" if best == 0.0 else "higher")
+    assert better == {"sharpness": "one", "foreground": "one"}.get(family, "lower" if best == 0.0 else "higher")
 
 
 def test_direction_is_told_from_the_newest_true_point():
@@ -98,6 +98,27 @@ def test_static_error_sees_only_what_never_moves(videos: tuple[Tensor, Tensor]):
     assert scored("static_error", forecast, target)[0] > 0  # rows that were black all the time
     forecast = target + torch.arange(1, HORIZON + 1)[:, None, None, None] / 10
     torch.testing.assert_close(scored("static_error", forecast, target), torch.tensor([0.01, 0.04, 0.09]).double())
+
+
+def test_a_ghost_is_pale_and_a_hedge_is_grey():
+    """A digit at a third of its brightness is a ghost; half black, half white where the truth is white is no grey."""
+    target = torch.zeros(2, HORIZON, 1, 8, 8)
+    target[..., 2:6, 2:6] = 1.0
+    hedge = target * 0.5
+    sure = target.clone()
+    sure[..., 2:4, :] = 0.0
+    for forecast, level, grey in ((target / 3, 1 / 3, 0.25), (hedge, 0.5, 0.25), (sure, 0.5, 0.0), (target, 1.0, 0.0)):
+        assert scored("foreground_level", forecast, target)[0] == pytest.approx(level)
+        assert scored("grey_excess", forecast, target)[0] == pytest.approx(grey)
+    assert scored("grey_excess", target, hedge).tolist() == [0.0] * HORIZON  # less grey than the truth is no excess
+    assert scored("foreground_level", hedge, target * 0).isnan().all()
+
+
+def test_a_constant_half_has_no_square_about_it():
+    wave = 0.5 + 0.2 * torch.tensor([-1.0, 1.0]).repeat(10)[:, None, None].expand(20, HORIZON, 1)
+    for forecast, square in ((wave * 0 + 0.5, 0.0), (wave, 0.04), (wave * 0 + 0.4, 0.01)):
+        found = score([(forecast, wave)], ["square_about_half"], horizon=HORIZON, frame_shape=(1,))
+        assert found.per_step["square_about_half"] == pytest.approx([square] * HORIZON)
 
 
 def test_sharpness_is_the_truths_gradient_energy_that_is_left(videos: tuple[Tensor, Tensor]):

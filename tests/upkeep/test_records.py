@@ -16,9 +16,11 @@ from framecast import published
 from framecast.cluster import journal
 from framecast.errors import UserError
 from framecast.evaluation.tables import tabulate
+from framecast.published.claims import load_claims
 from framecast.report import results_page, runs, tables
 from framecast.report.render import render
 from framecast.results import System, records
+from framecast.results.claims import Held, judge
 from framecast.study import grid as keys
 from framecast.study import reading
 from framecast.study.grid import RECORD_FILES, RECORD_TABLES, RECORDS, Grid
@@ -360,6 +362,27 @@ def test_a_record_that_lacks_a_file_or_a_column_is_one_line(record: Path) -> Non
         records.load(record)
 
 
+def test_a_record_decides_claims_by_what_it_kept_of_them(finished: Grid, tmp_path: Path) -> None:
+    """Each interval is that of the scores of every sequence; an altered file is refused, and none is fine."""
+    folder = records_fixture.fabricate(tmp_path / "records", "video_depth", "moving_mnist", scale="laptop")
+    kept = records.load(folder)
+    rising = kept.measured[kept.measured["kind"] == "step"].set_index("metric")
+    assert (rising.loc["mse_pix01", ["count", "a"]]).tolist() == [9, "seq2seq_convlstm depth-3 mse"]
+    assert rising["low"].lt(rising["estimate"]).all()
+    assert rising["high"].gt(rising["estimate"]).all()
+    one = next(claim for claim in load_claims() if claim.id == "C9")
+    told = judge(one, Held(kept.results, kept.name, kept.measured))
+    assert {outcome.word for outcome in told.outcomes} <= {"as claimed", "the other way", "no difference"}
+    facts = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    del facts["sha256"]["claims.csv"], facts["seal"]
+    (folder / "record.json").write_text(json.dumps(facts), encoding="utf-8")
+    assert records.load(folder).measured.empty
+    own = recording.record(finished, STUDY)
+    (own / "claims.csv").write_text("altered\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"claims\.csv: found sha256 "):
+        records.load(own)
+
+
 def test_other_line_ends_are_the_same_record(record: Path, monkeypatch: pytest.MonkeyPatch, study: Path) -> None:
     """To the reader and to the report's key; other content is another key."""
     shutil.copytree(record, RECORDS / record.name)
@@ -399,7 +422,7 @@ def test_links_of_the_results_page_lead_somewhere(root: Path, recorded) -> None:
 def test_the_results_page_tells_the_numbers_of_the_records(recorded, root: Path) -> None:
     page = results_page.page(recorded)
     rows = [[cell.strip() for cell in line.strip("|\n ").split(" | ")] for line in page.splitlines() if line[:1] == "|"]
-    assert {len(row) for row in rows} == {2, 4, 8}
+    assert {len(row) for row in rows} == {2, 4, 5, 8}
     scores = pd.read_csv(root / "video_depth-paper" / "scores.csv")
     scores = scores[(scores["metric"] == "mse_pix01") & (scores["depth"] == 2)]["value"]
     assert ["seq2seq_convlstm depth-2 mse", f"{scores.mean():.5f} ± {scores.std():.5f}"] in rows

@@ -1,8 +1,8 @@
 """Numbers of the literature, and what may be said when ours stand beside them.
 
-One YAML file per source. A value carries two readings: ``printed``, as the table shows it, and ``corrected``, as the
-author's own stored results say; where the table is right the two agree. Ours are only ever compared under the same
-metric id, and always with the corrected reading.
+One YAML file per source, and ``claims.yaml`` for what they say in words (``published.claims``). A value carries two
+readings: ``printed``, as the table shows it, and ``corrected``, as the author's own stored results say; where the table
+is right the two agree. Ours are only ever compared under the same metric id, and always with the corrected reading.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from framecast import plain_yaml
 from framecast.errors import UserError
 
 FOLDER = Path(__file__).parent
+CLAIMS = FOLDER / "claims.yaml"  #: of all sources; ``published.claims`` reads it
 RELATIVE_TOLERANCE = 0.05
 
 Better = Literal["lower", "higher"]
@@ -34,12 +35,14 @@ NonNegativeFloat = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False
 FOREIGN_DATA = {"bundled": "bundled data", "stand-in": "stand-in data"}
 
 
-class _Strict:
+class Strict:
+    """Part of a file without room for a key that nobody reads."""
+
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
-class Value(_Strict):
+class Value(Strict):
     """One published score.
 
     ``curve`` holds it per forecast step (1…K) where the source gives that, ``reruns`` what others got who trained the
@@ -55,7 +58,7 @@ class Value(_Strict):
 
 
 @dataclass(frozen=True)
-class Table(_Strict):
+class Table(Strict):
     """A table of a source, or a row of one: one system under one metric and protocol.
 
     ``mode`` is how the forecasts were fed. ``leaky`` says that the published system saw the frames it had to forecast:
@@ -99,7 +102,7 @@ class Table(_Strict):
 
 
 @dataclass(frozen=True)
-class Counterpart(_Strict):
+class Counterpart(Strict):
     """A figure or table of a source, and the ``figure`` of ours that answers it on some ``datasets``."""
 
     number: str
@@ -109,7 +112,7 @@ class Counterpart(_Strict):
 
 
 @dataclass(frozen=True)
-class BestReachable(_Strict):
+class BestReachable(Strict):
     """The lowest error any forecaster can have: a ``value``, or the ``baseline`` whose own score marks it."""
 
     dataset: str
@@ -120,7 +123,7 @@ class BestReachable(_Strict):
 
 
 @dataclass(frozen=True)
-class Discrepancy(_Strict):
+class Discrepancy(Strict):
     """A place where a source contradicts itself, and which of our models it concerns."""
 
     finding: PositiveInt
@@ -130,7 +133,7 @@ class Discrepancy(_Strict):
 
 
 @dataclass(frozen=True)
-class Source(_Strict):
+class Source(Strict):
     """Everything we quote from one author."""
 
     id: str
@@ -161,8 +164,8 @@ class Verdict:
 
 
 def files() -> tuple[Path, ...]:
-    """The YAML files, sorted: whatever quotes them depends on their text."""
-    return tuple(sorted(FOLDER.glob("*.yaml")))
+    """The YAML files of the sources, sorted: whatever quotes them depends on their text."""
+    return tuple(sorted(set(FOLDER.glob("*.yaml")) - {CLAIMS}))
 
 
 @cache
@@ -189,8 +192,14 @@ def load(path: Path) -> Source:
 
     Raises UserError naming file, key and what was found when the file is not of the form above.
     """
+    source: Source = read_as(Source, path)
+    return source
+
+
+def read_as(form: Any, path: Path) -> Any:
+    """A YAML file as one of our dataclasses, or a tuple of them. Raises UserError as ``load`` does."""
     try:
-        return TypeAdapter(Source).validate_python(plain_yaml.read(path))
+        return TypeAdapter(form).validate_python(plain_yaml.read(path))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

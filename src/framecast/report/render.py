@@ -17,7 +17,7 @@ from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
 
 from framecast.figures.base import caption
 from framecast.published import RELATIVE_TOLERANCE, Discrepancy
-from framecast.report import clips, components, hotspots, leak, literature, numbers, runs, tables
+from framecast.report import claims, clips, components, hotspots, leak, literature, numbers, runs, tables
 from framecast.results import CellFiles, Results, System, label
 from framecast.results.records import Record
 from framecast.study.params import Study
@@ -93,6 +93,7 @@ def render(
     shown = [dataset for part in parts for dataset in part.datasets]
     return environment.get_template("report.html.j2").render(
         **surroundings(environment),
+        claims=claims.part(claims.told(results, records)),
         scale=scale,
         holes=holes,
         badges=tuple(dict.fromkeys(badge for dataset in shown for badge in dataset.badges)),
@@ -123,9 +124,9 @@ def environment_of(loader: BaseLoader) -> Environment:
 
 def surroundings(environment: Environment) -> dict[str, str]:
     """Style and script of a page, and the script's hash for its policy."""
-    style, script = (_source(environment, name) for name in ("report.css", "report.js"))
+    style, more, script = (_source(environment, name) for name in ("report.css", "claims.css", "report.js"))
     digest = hashlib.sha256(script.encode()).digest()
-    return {"style": style, "script": script, "script_hash": base64.b64encode(digest).decode()}
+    return {"style": style + more, "script": script, "script_hash": base64.b64encode(digest).decode()}
 
 
 def _source(environment: Environment, name: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from framecast import artifacts
 from framecast.published import RELATIVE_TOLERANCE
-from framecast.report import runs
+from framecast.report import claims, runs
 from framecast.report.numbers import Score, score
 from framecast.results import Results, System
 from framecast.results.records import Record, load_all
@@ -26,6 +26,10 @@ VERDICTS = f"""\
 A recorded number is the mean ± standard deviation over seeds of the published system at `scale: paper`: same dataset,
 model, depth, loss, metric and mode. *Reproduced*: within two standard deviations or {100 * RELATIVE_TOLERANCE:g} %
 of the published value in its corrected reading, whichever is more."""
+CLAIMS = """\
+By the recorded runs alone; `framecast claims` asks the finished cells too, and names every cell that is missing.
+[How a claim is judged](claims.md) has a page of its own.
+"""
 
 
 def write() -> Path:
@@ -35,9 +39,11 @@ def write() -> Path:
 
 
 def page(records: Sequence[Record]) -> str:
-    """The page in Markdown: the runs, the published values that they answer, and each run's leading scores."""
+    """The page in Markdown: the runs, the published values and claims that they answer, each run's leading scores."""
     parts = [INTRODUCTION, "## Recorded runs\n", _list(records) if records else f"{NOTHING}\n"]
     parts += ["## Published settings\n", f"{VERDICTS}\n", _answers(records)]
+    told = claims.as_markdown(claims.told(None, records), RECORDS)
+    parts += ["## What the sources claim, and what is so\n", CLAIMS, told]
     for record, run in zip(records, runs.runs(records), strict=True):
         parts.append(f"## {run.title} ({run.scale})\n")
         parts.append(

@@ -9,7 +9,8 @@ from framecast.errors import UserError
 from framecast.evaluation.tables import tabulate
 from framecast.figures.base import svg
 from framecast.report.render import render
-from framecast.results import CellFiles, Results, records
+from framecast.results import Results, records
+from framecast.results.finished import cell_files
 from framecast.study.grid import FIGURES, REPORTS
 from framecast.upkeep.status import states
 
@@ -69,23 +70,13 @@ def read_results(grid: "Grid", tables: Path = REPORTS, cells: "Sequence[Cell] | 
         tables / "scores.csv",
         tables / "horizon.csv",
         tables / "comparisons.csv",
-        [_files(grid, cell) for cell in cells or grid.scored],
+        [cell_files(grid, cell) for cell in cells or grid.scored],
     )
 
 
-def _files(grid: "Grid", cell: "Cell") -> CellFiles:
-    run = None if cell.is_baseline else grid.run_folder(cell)
-    score = grid.score_folder(cell)
-    return CellFiles(
-        cell.name,
-        cell.dataset,
-        cell.model,
-        cell.depth,
-        cell.loss,
-        cell.seed,
-        run if run and (run / "run.json").exists() else None,
-        score if (score / "score.json").exists() else None,
-    )
+def read_finished(grid: "Grid") -> Results | None:
+    """The results of the whole grid, or None while its tables are not those of what ``params.yaml`` asks for."""
+    return read_results(grid) if grid.tables_manifest.exists() else None
 
 
 def _remove_others(grid: "Grid") -> None:

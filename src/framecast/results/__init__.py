@@ -108,6 +108,14 @@ class CellFiles:
         stored = load_file(_file(self, self.run_folder, "snapshots.safetensors"))
         return {name: _unit_range(frames) for name, frames in stored.items()}
 
+    @cached_property
+    def sequences(self) -> dict[str, np.ndarray]:
+        """``<mode>/<metric>`` of what is compared → the score of each test sequence and step, (N, K) float32.
+
+        With ``groups`` (N,) where test sequences share a person, a subject or a trajectory.
+        """
+        return load_file(_file(self, self.score_folder, "sequences.safetensors"))
+
     def forecast_in(self, mode: str) -> tuple[np.ndarray, np.ndarray]:
         """Forecast and target of the first test sequences in a mode, both (n, K, *frame)."""
         forecast = self.clips["forecast" if mode == self.score["mode"] else f"{mode}/forecast"]

@@ -1,17 +1,21 @@
 """Recorded runs: a study's small tables at one scale, and what made them, as git keeps them.
 
-    reports/records/<study>-<scale>/   scores.csv, comparisons.csv, horizon.csv, record.json
+    reports/records/<study>-<scale>/   scores.csv, comparisons.csv, horizon.csv, claims.csv, record.json
+
+``claims.csv`` holds the intervals of what the claims of the sources compare (``results.claims``), which take the score
+of every test sequence to have; a record of before there were claims is without it.
 
 ``framecast record`` writes them. Read back, a record is ``Results`` like those of the page that is being written, so
 whatever tells of the one tells of the other.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
@@ -19,10 +23,12 @@ from framecast import artifacts, published
 from framecast.errors import UserError
 from framecast.results import COMPARISONS, FACTS, HORIZON, IDENTITY, SCORES, CellFiles, Results, System, read_table
 from framecast.study import catalogue
-from framecast.study.grid import RECORD_TABLES, RECORDS, Cell
+from framecast.study.grid import RECORD_CLAIMS, RECORD_TABLES, RECORDS, Cell
 from framecast.study.mistakes import Section, Wrong, validated
 
 COLUMNS = dict(zip(RECORD_TABLES, (SCORES, COMPARISONS, HORIZON), strict=True))
+#: A comparison of a claim as it was measured; ``step`` is empty where it is not the weakest of ``count`` steps.
+MEASURED = ("kind", "dataset", "mode", "metric", "a", "b", "claimed", "step", "count", "estimate", "low", "high")
 
 
 class Commit(Section):
@@ -110,6 +116,11 @@ class RecordedCell(CellFiles):
         """What the manifest of the evaluation said of whatever makes a number comparable."""
         return self.facts
 
+    @cached_property
+    def sequences(self) -> dict[str, np.ndarray]:
+        """Nothing: git keeps no value of every test sequence."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Record:
@@ -118,6 +129,7 @@ class Record:
     folder: Path
     facts: Facts
     results: Results
+    measured: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(MEASURED)))
 
     @property
     def name(self) -> str:
@@ -148,14 +160,18 @@ def load(folder: Path) -> Record:
         facts = validated(Facts, artifacts.read_json(path, cure), ())
     except Wrong as wrong:
         raise UserError(f"{wrong.line(str(path))}; {cure}") from None
-    for name in RECORD_TABLES:
+    has_claims = RECORD_CLAIMS in facts.sha256
+    for name in (*RECORD_TABLES, *([RECORD_CLAIMS] if has_claims else ())):
         found = artifacts.sha256_of_text(folder / name) if (folder / name).is_file() else "no file"
         if (expected := facts.sha256.get(name)) != found:
             raise UserError(f"{folder / name}: found sha256 {found}, expected {expected}; {cure}")
     scores, comparisons, horizon = (read_table(folder / name, COLUMNS[name], cure) for name in RECORD_TABLES)
     _refuse_strangers(path, facts, scores)
     cells = tuple(_cells(folder, facts, scores))
-    return Record(folder, facts, Results(scores, horizon, comparisons, cells, published.load_all()))
+    results = Results(scores, horizon, comparisons, cells, published.load_all())
+    if not has_claims:
+        return Record(folder, facts, results)
+    return Record(folder, facts, results, read_table(folder / RECORD_CLAIMS, MEASURED, cure))
 
 
 def newest(

@@ -45,7 +45,8 @@ RUN_FILES = ("model.safetensors", "history.csv", "snapshots.safetensors", "run.j
 SCORE_FILES = ("scores.csv", "sequences.safetensors", "clips.safetensors", "score.json")
 TABLES = ("scores.csv", "horizon.csv", "comparisons.csv", "metrics.json", "loss_curves.csv")
 RECORD_TABLES = ("scores.csv", "comparisons.csv", "horizon.csv")
-RECORD_FILES = (*RECORD_TABLES, "record.json")
+RECORD_CLAIMS = "claims.csv"
+RECORD_FILES = (*RECORD_TABLES, RECORD_CLAIMS, "record.json")
 
 
 @dataclass(frozen=True, order=True)

@@ -15,6 +15,9 @@ from framecast import artifacts
 from framecast.cluster import journal
 from framecast.errors import UserError
 from framecast.evaluation.tables import tabulate
+from framecast.published.claims import load_claims
+from framecast.results import Results, claims
+from framecast.results.finished import cell_files
 from framecast.results.records import (
     CellRecord,
     Commit,
@@ -25,7 +28,7 @@ from framecast.results.records import (
     Spent,
 )
 from framecast.study import checkout, reading
-from framecast.study.grid import RECORD_TABLES
+from framecast.study.grid import RECORD_CLAIMS, RECORD_TABLES
 from framecast.study.mistakes import as_tree, unknown
 from framecast.upkeep import history
 
@@ -63,9 +66,18 @@ def record(grid: "Grid", study: str, datasets: Sequence[str] = ()) -> Path:
     left_out = tuple(name for name in held if datasets and name not in datasets)
     _refuse_unfinished(grid, study, cells)
     tabulate(grid, cells, folder, RECORD_TABLES)
-    made = {name: artifacts.sha256_of(folder / name) for name in RECORD_TABLES}
+    _write_claims(grid, cells, folder)
+    made = {name: artifacts.sha256_of(folder / name) for name in (*RECORD_TABLES, RECORD_CLAIMS)}
     artifacts.write_json(folder / "record.json", as_tree(_facts(grid, study, cells, left_out, commit, made)))
     return folder
+
+
+def _write_claims(grid: "Grid", cells: Sequence["Cell"], folder: Path) -> None:
+    """What these cells say of the claims of the sources: their scores of every test sequence are not kept by git."""
+    scores, horizon, comparisons = (folder / name for name in ("scores.csv", "horizon.csv", "comparisons.csv"))
+    results = Results.load(scores, horizon, comparisons, [cell_files(grid, cell) for cell in cells])
+    table = claims.measured(load_claims(), results)
+    artifacts.write_text(folder / RECORD_CLAIMS, table.to_csv(index=False, lineterminator="\n"))
 
 
 def _refuse_unfinished(grid: "Grid", study: str, cells: Sequence["Cell"]) -> None:
