@@ -49,6 +49,7 @@ class LeakRow:
     scores: tuple[numbers.Score | None, ...]
     is_open: tuple[bool, ...]  #: for each span, whether this system has seen a target in it
     fall: numbers.Number | None  #: how much worse the last output is than those before it
+    system: str = ""  #: the whole name
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def _row(
         tuple(_score(results, dataset, system, metric, span) for span in spans),
         tuple(leaks and span.is_open for span in spans),
         _fall(dataset, levels, metric).mean if (levels := leak.levels(results, dataset, system, metric)) else None,
+        str(system),
     )
 
 

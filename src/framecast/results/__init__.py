@@ -103,6 +103,14 @@ class CellFiles:
         frames = {name: clip for name, clip in stored.items() if not name.startswith("inside/")}
         return {name: clip / np.float32(255) if clip.dtype == np.uint8 else clip for name, clip in frames.items()}
 
+    @cached_property
+    def sequences(self) -> dict[str, np.ndarray]:
+        """``<mode>/<metric>`` → the score of each test sequence at each forecast step, (N, K) float32.
+
+        Of the compared metrics alone; ``groups`` tells, where sequences share a person or a trajectory, which.
+        """
+        return load_file(_file(self, self.score_folder, "sequences.safetensors"))
+
     def forecast_in(self, mode: str) -> tuple[np.ndarray, np.ndarray]:
         """Forecast and target of the first test sequences in a mode, both (n, K, *frame)."""
         forecast = self.clips["forecast" if mode == self.score["mode"] else f"{mode}/forecast"]
