@@ -49,7 +49,7 @@ class DatasetPart:
     drawings: list[Drawing]
     curves: curves.Curves | None
     scenes: list[stage.Film] | list[stage.Lines]
-    sequences: sequences.Part | None
+    standings: sequences.Part | None
     metrics: list[tables.AllMetrics]
 
 
@@ -65,7 +65,7 @@ class StudyPart:
 
 
 #: What the page does, in the order in which it is defined; together one script.
-SCRIPTS = ("state.js", "time.js", "stage.js", "curves.js", "sorting.js", "provenance.js", "report.js")
+SCRIPTS = ("state.js", "time.js", "stage.js", "curves.js", "sorting.js", "provenance.js", "report.js", "start.js")
 
 
 def render(
@@ -168,7 +168,7 @@ def _dataset(
         drawings=[_drawing(results, *about, path) for about, path in figures.items() if about[1] == dataset],
         curves=curves.part(results, dataset),
         scenes=(scenes := stage.scenes(results, dataset)),
-        sequences=sequences.part(results, dataset, stage.shown(results, dataset), len(scenes)),
+        standings=sequences.part(results, dataset, stage.shown(results, dataset), len(scenes)),
         metrics=[tables.all_metrics(results, dataset, mode) for mode in results.modes(dataset)],
     )
 
