@@ -31,9 +31,8 @@ class Standing:
         """Its place as it is told."""
         if not self.place:
             return ""
-        if self.place in (1, self.count):
-            return f"the {'worst' if self.place == 1 else 'best'} of {self.count}"
-        return f"{self.place}th worst of {self.count}" if self.place > 3 else f"{_NTH[self.place]} worst of {self.count}"
+        ends = {1: "the worst", self.count: "the best"}
+        return f"{ends.get(self.place, f'place {self.place}')} of {self.count}"
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,6 @@ class Part:
     count: int
     stored: int
     rows: tuple[Row, ...]
-
-
-_NTH = {2: "2nd", 3: "3rd"}
 
 
 def errors(cell: CellFiles) -> np.ndarray | None:

@@ -46,8 +46,8 @@ class Row:
 
     @property
     def seeds(self) -> str:
-        """Over how many seeds its means are: one number, or the range over the datasets."""
-        counts = {entry.score.seeds for entry in self.entries if entry.score and entry.score.seeds}
+        """Over how many seeds its means are: one number, or the range over the datasets; a baseline has none."""
+        counts = {entry.score.seeds for entry in self.entries if entry.score and self.kind == "trained"}
         return "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else "–"
 
 

@@ -1,6 +1,7 @@
 // The error of every system at each forecast step, drawn from the numbers of the table beside it, which the cursor reads.
 const SVG = "http://www.w3.org/2000/svg";
-const BOX = { left: 56, right: 592, top: 10, bottom: 194 };
+const HEIGHT = 224;
+const BOX = { left: 56, top: 10, bottom: HEIGHT - 28 };
 const drawn = new WeakMap();
 
 const add = (parent, tag, attributes, text = "") => {
@@ -25,6 +26,8 @@ const ticks = (low, high, isLog) => {
 
 const drawCurves = (curves) => {
   const svg = curves.querySelector("svg");
+  const right = svg.clientWidth - 8; // one unit is one pixel, so that letters keep their size
+  svg.setAttribute("viewBox", `0 0 ${svg.clientWidth} ${HEIGHT}`);
   const horizon = Number(curves.dataset.horizon);
   const lines = all("[data-means]", curves).map((row) => [row, row.dataset.means.split(" ").map(Number)]);
   const values = lines.flatMap(([, means]) => means).filter(Number.isFinite);
@@ -33,14 +36,14 @@ const drawCurves = (curves) => {
   const low = isLog ? Math.min(...values) / 1.3 : Math.min(0, ...values);
   const high = isLog ? Math.max(...values) * 1.3 : Math.max(...values, low + 1e-9) * 1.05;
   const warp = isLog ? Math.log : (value) => value;
-  const x = (step) => BOX.left + ((step - 0.5) / horizon) * (BOX.right - BOX.left);
+  const x = (step) => BOX.left + ((step - 0.5) / horizon) * (right - BOX.left);
   const y = (value) => BOX.bottom - ((warp(value) - warp(low)) / (warp(high) - warp(low))) * (BOX.bottom - BOX.top);
   svg.replaceChildren();
   for (const tick of ticks(low, high, isLog)) {
-    add(svg, "line", { class: "grid", x1: BOX.left, x2: BOX.right, y1: y(tick), y2: y(tick) });
+    add(svg, "line", { class: "grid", x1: BOX.left, x2: right, y1: y(tick), y2: y(tick) });
     add(svg, "text", { x: BOX.left - 6, y: y(tick) + 4, "text-anchor": "end" }, String(Number(tick.toPrecision(3))));
   }
-  for (const step of [1, horizon]) add(svg, "text", { x: x(step), y: 212, "text-anchor": "middle" }, `step ${step}`);
+  for (const step of [1, horizon]) add(svg, "text", { x: x(step), y: HEIGHT - 8, "text-anchor": "middle" }, `step ${step}`);
   const cursor = add(svg, "line", { class: "now", y1: BOX.top, y2: BOX.bottom });
   for (const [row, means] of lines) {
     const points = means.map((mean, index) => (Number.isFinite(mean) ? `${x(index + 1)},${y(mean).toFixed(1)}` : "")).join(" ");
@@ -75,3 +78,7 @@ const lookingAtCurves = new IntersectionObserver((entries) => {
 });
 for (const curves of all("[data-curves]")) lookingAtCurves.observe(curves);
 watchers.push(() => curvesInView.forEach(readCurves));
+addEventListener("resize", () => {
+  for (const curves of all("[data-curves]")) drawn.delete(curves);
+  curvesInView.forEach(readCurves);
+});

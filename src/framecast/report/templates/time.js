@@ -74,7 +74,6 @@ slider.addEventListener("input", () => {
 });
 button.addEventListener("click", play);
 for (const select of all("[data-choose]", bar)) {
-  select.options[0].text = select.dataset.choose === "system" ? "none chosen" : "none";
   select.addEventListener("change", () => choose({ [select.dataset.choose]: select.value }));
 }
 bar.addEventListener("submit", (event) => event.preventDefault());
