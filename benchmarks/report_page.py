@@ -77,7 +77,7 @@ def _clips(cell: CellFiles, leak: float) -> dict[str, np.ndarray]:
     return {"context": whole[:, :10], "target": whole[:, 10:], "forecast": whole[:, 10:]}
 
 
-CLIPS_OF_SERIES = results_fixture._clips  # noqa: SLF001 (before it is replaced)
+CLIPS_OF_SERIES = results_fixture._clips
 
 
 def first_paint(page: Path, profile: Path) -> tuple[float, float]:

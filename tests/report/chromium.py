@@ -12,7 +12,9 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Self
 
-PROGRAM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), "")
+PROGRAM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+)
 KEYS = {
     "ArrowLeft": 37,
     "ArrowRight": 39,
@@ -37,7 +39,7 @@ class Browser:
         flags += " --disable-component-update --disable-dev-shm-usage --mute-audio --remote-debugging-pipe"
         command = f'exec "{PROGRAM}" {flags} --user-data-dir="{folder}" about:blank 3<&{theirs_in} 4>&{theirs_out}'
         self._process = subprocess.Popen(
-            ["sh", "-c", command],
+            ["bash", "-c", command],
             pass_fds=(theirs_in, theirs_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -46,12 +48,16 @@ class Browser:
         os.close(theirs_out)
         self._buffer, self._last, self._session = b"", 0, ""
         self.events: deque[dict[str, Any]] = deque()
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.call(f"{domain}.enable")
 
     def __enter__(self) -> Self:
+        try:
+            target = self.call("Target.createTarget", url="about:blank")["targetId"]
+            self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+            for domain in ("Page", "Runtime", "Network", "Log"):
+                self.call(f"{domain}.enable")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

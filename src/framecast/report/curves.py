@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from framecast.figures.base import colour
 from framecast.report import numbers, tables
-from framecast.results import Results, System, label
+from framecast.results import Results, label
 
 
 @dataclass(frozen=True)

@@ -267,7 +267,9 @@ def _comparison(row: dict[str, Any], trained: dict[str, str]) -> Comparison:
     )
     a, b = (trained.get(row[side], row[side]) for side in ("a", "b"))
     winner, loser = {"a better": (a, b), "b better": (b, a)}.get(row["verdict"], ("", ""))
-    return Comparison(a, b, winner, loser, difference, low, high, {row["a"], row["b"]} <= set(trained), (row["a"], row["b"]))
+    return Comparison(
+        a, b, winner, loser, difference, low, high, {row["a"], row["b"]} <= set(trained), (row["a"], row["b"])
+    )
 
 
 def all_metrics(results: Results, dataset: str, mode: str) -> AllMetrics:
