@@ -62,10 +62,18 @@ def grid(
 def status(
     everything: Annotated[bool, typer.Option("--all", help="also the cells that are done or were never run")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="show again and again until every cell is done")] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="as a page, reports/status.html, that a browser loads again by itself")
+    ] = False,
 ) -> None:
     """What state each cell is in: running with what is left, failed with its cause and what mends it, stale and why."""
     from framecast.upkeep import status as states
 
+    if html:
+        from framecast.report import status_page
+
+        (status_page.watch if watch else status_page.show)(_grid())
+        return
     (states.watch if watch else states.show)(_grid(), everything=everything)
 
 

@@ -168,14 +168,13 @@ def test_tables_sort_and_filter_and_a_number_opens_its_provenance(browser, page)
     assert values == sorted(values)
     browser.key("Enter", 2)
     assert browser.js(f"{rows}.map(row => row.dataset.system)") == before
-    grid = "document.querySelector('table.grid')"
-    browser.js(f"{grid}.scrollIntoView()")
-    browser.until("document.querySelector('.filter input')")
-    browser.js(
-        "const words = document.querySelector('.filter input'); words.value = 'copy last'.replace(' ', '_'); "
-        "words.dispatchEvent(new Event('input'))"
-    )
-    assert browser.js(f"[...{grid}.tBodies[0].rows].filter(row => !row.hidden).length") == 1
+    study = "document.querySelector('section[aria-labelledby=study-sequence_depth]')"
+    browser.js(f"{study}.scrollIntoView()")
+    words = f"{study}.querySelector('.filter input')"
+    browser.until(f"Boolean({words})")
+    browser.js(f"{words}.value = 'copy_last'; {words}.dispatchEvent(new Event('input'))")
+    kept = f"[...{study}.querySelector('table.grid').tBodies[0].rows].filter(row => !row.hidden)"
+    assert browser.js(f"{kept}.map(row => row.dataset.system)") == ["copy_last"]
     browser.js("document.querySelector('tr[data-system=\"seq2seq_convlstm depth-2 mse\"] a.score').focus()")
     browser.key("Enter")
     told = browser.js("document.querySelector('dialog[open]').innerText")

@@ -81,19 +81,12 @@ def render(
 
     ``folder`` is where the records lie, as seen from the page.
     """
-    environment = Environment(
-        loader=PackageLoader("framecast.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    style = _source(environment, "report.css")
-    script = "".join(_source(environment, name) for name in SCRIPTS)
+    jinja = environment()
+    style = source(jinja, "report.css")
+    script = "".join(source(jinja, name) for name in SCRIPTS)
     parts = list(_studies(results, figures, studies, records))
     shown = [dataset for part in parts for dataset in part.datasets]
-    return environment.get_template("report.html.j2").render(
+    return jinja.get_template("report.html.j2").render(
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -121,13 +114,25 @@ def _systems(results: Results, datasets: Sequence[str]) -> list[str]:
     return [*sorted(trained), *sorted(baselines)]
 
 
-def _source(environment: Environment, name: str) -> str:
+def environment() -> Environment:
+    """How every page of ours is filled in: all that is put in is text, and what is missing is an error."""
+    return Environment(
+        loader=PackageLoader("framecast.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def source(jinja: Environment, name: str) -> str:
     """A file beside the templates that holds no value: ours as it stands, so it is not escaped.
 
     Its lines end as they are committed; Jinja ends those of the template so itself.
     """
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0].replace("\r\n", "\n")
+    assert jinja.loader is not None
+    return jinja.loader.get_source(jinja, name)[0].replace("\r\n", "\n")
 
 
 def _studies(
