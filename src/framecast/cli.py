@@ -262,6 +262,22 @@ def results() -> None:
 
 
 @app.command()
+def export(
+    kind: Annotated[str, typer.Argument(metavar="csv", help="the format")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="by default reports/partial/all_scores.csv")
+    ] = "",
+) -> None:
+    """Write every score so far, of each cell, mode, metric and step, as one tidy table."""
+    from pathlib import Path
+
+    from framecast.report import export as exporting
+    from framecast.report.write import PARTIAL
+
+    print(exporting.export(_grid(), kind, Path(output) if output else PARTIAL / "all_scores.csv"))
+
+
+@app.command()
 def diff(
     names: Annotated[
         list[str] | None,

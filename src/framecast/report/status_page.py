@@ -1,6 +1,6 @@
 """``reports/status.html``: how a grid fares, as a page that a browser loads again by itself while there is work left.
 
-It is written whole under its final name or not at all, so whoever looks never sees half of one. Neither engine knows it.
+It is written whole under its final name or not at all, so whoever looks never sees half of one. No engine knows it.
 """
 
 import time
