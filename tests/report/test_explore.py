@@ -1,5 +1,6 @@
 """The report is explored: in a real browser with the keyboard alone, and what needs none without one."""
 
+import io
 import json
 import re
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from framecast.report import provenance, sequences, stage
 from framecast.report.render import SCRIPTS, render
@@ -95,6 +97,16 @@ def test_the_panes_show_the_stored_frames(browser, page, results):
     levels = np.abs(bytes_of["forecast"][6] - bytes_of["target"][6])
     reds = np.array([int(stage.SCALE[6 * level : 6 * level + 2], 16) for level in range(256)])
     assert (picture(browser, "difference") == reds[levels]).all()
+    browser.js(
+        "URL.createObjectURL = blob => { window.saved = blob; return '#' }; "
+        "HTMLAnchorElement.prototype.click = function () { window.called = this.download }"
+    )
+    browser.js(f"{STAGE}.querySelector('[data-save]').click()")
+    content = browser.until("window.saved && saved.arrayBuffer().then(all => [...new Uint8Array(all)])")
+    assert browser.js("called") == f"moving_mnist-sequence-{at + 1}-step-7.png"
+    saved = np.asarray(Image.open(io.BytesIO(bytes(content))).convert("L"))
+    frame = bytes_of["target"][6].repeat(8, axis=0).repeat(8, axis=1)  # 32 pixels to 256
+    assert any((saved[top : top + 256, 280:536] == frame).all() for top in range(saved.shape[0] - 255))
 
 
 @CHROMIUM
@@ -175,6 +187,7 @@ def test_tables_sort_and_filter_and_a_number_opens_its_provenance(browser, page)
     browser.js(f"{words}.value = 'copy_last'; {words}.dispatchEvent(new Event('input'))")
     kept = f"[...{study}.querySelector('table.grid').tBodies[0].rows].filter(row => !row.hidden)"
     assert browser.js(f"{kept}.map(row => row.dataset.system)") == ["copy_last"]
+    assert not browser.js("document.querySelector('button button')")
     browser.js("document.querySelector('tr[data-system=\"seq2seq_convlstm depth-2 mse\"] a.score').focus()")
     browser.key("Enter")
     told = browser.js("document.querySelector('dialog[open]').innerText")

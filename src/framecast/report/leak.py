@@ -86,6 +86,7 @@ class Beside:
     ours: numbers.Score | None
     verdict: published.Verdict
     recorded: Recorded | None
+    system: str = ""  #: the whole name of ours
 
 
 def part(results: Results, dataset: str) -> LeakPart | None:
@@ -329,4 +330,5 @@ def _held(
         ours,
         published.verdict(mean, sd, value.corrected, reasons=reasons, better=table.better),
         known,
+        str(system),
     )

@@ -86,16 +86,23 @@ const makeFilter = (table, rows) => {
   });
 };
 
-const makeChoosable = (root) => {
-  for (const header of all("th[data-system]", root)) {
-    const pick = document.createElement("button");
-    pick.type = "button";
-    pick.className = "pick";
-    pick.title = "choose this system everywhere";
+// What a cell says becomes a button, so that the keyboard reaches it too.
+const makeButton = (cell, name, title) => {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.className = name;
+  made.title = title;
+  made.append(...cell.childNodes);
+  cell.append(made);
+  return made;
+};
+
+const makeChoosable = (table) => {
+  for (const header of all("th[data-system]", table)) {
+    const pick = makeButton(header, "pick", "choose this system everywhere");
     pick.setAttribute("aria-pressed", String(header.dataset.system === choice.system));
-    pick.append(...header.childNodes);
-    header.append(pick);
   }
+  for (const told of all("[data-shows]", table)) makeButton(told, "shows", "show its forecasts");
 };
 
 const liven = (table) => {
