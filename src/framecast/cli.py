@@ -62,10 +62,18 @@ def grid(
 def status(
     everything: Annotated[bool, typer.Option("--all", help="also the cells that are done or were never run")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="show again and again until every cell is done")] = False,
+    html: Annotated[
+        bool, typer.Option("--html", help="as a page, reports/status.html, that a browser loads again by itself")
+    ] = False,
 ) -> None:
     """What state each cell is in: running with what is left, failed with its cause and what mends it, stale and why."""
     from framecast.upkeep import status as states
 
+    if html:
+        from framecast.report import status_page
+
+        (status_page.watch if watch else status_page.show)(_grid())
+        return
     (states.watch if watch else states.show)(_grid(), everything=everything)
 
 
@@ -271,6 +279,22 @@ def claims(
     told = claimed.told(finished, records.load_all())
     form = claimed.as_json if as_json else claimed.as_markdown if as_markdown else claimed.as_text
     print(form(told), end="")
+
+
+@app.command()
+def export(
+    kind: Annotated[str, typer.Argument(metavar="csv", help="the format")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="by default reports/partial/all_scores.csv")
+    ] = "",
+) -> None:
+    """Write every score so far, of each cell, mode, metric and step, as one tidy table."""
+    from pathlib import Path
+
+    from framecast.report import export as exporting
+    from framecast.report.write import PARTIAL
+
+    print(exporting.export(_grid(), kind, Path(output) if output else PARTIAL / "all_scores.csv"))
 
 
 @app.command()

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import ChoiceLoader, PackageLoader
+from jinja2 import PackageLoader
 
 from framecast import artifacts, assemble
 from framecast.errors import UserError
 from framecast.figures.base import PALETTE
-from framecast.predict import clip, film, systems
+from framecast.predict import clip, film, players, systems
 from framecast.predict.notes import Notes
 from framecast.predict.systems import Forecast
-from framecast.report import clips
-from framecast.report.render import environment_of, surroundings
+from framecast.report.render import environment, surroundings
 from framecast.report.write import PARTIAL
 
 if TYPE_CHECKING:
@@ -241,17 +240,16 @@ def _page(future: Future, account: dict[str, Any]) -> str:
     """``compare.html``: the report's player, and the account in words."""
     told, frames = future.clip, [one.frames for one in future.forecasts]
     names = [one.name for one in future.forecasts]
-    player: clips.Player
+    player: players.Player
     if future.is_video:
-        player = clips.film(names, told.context, told.truth, frames)
+        player = players.film(names, told.context, told.truth, frames)
     else:
         inks = [PALETTE[number % len(PALETTE)] for number in range(len(names))]
-        player = clips.lines(names, inks, told.context, told.truth, frames)
-    loaders = PackageLoader("framecast.predict"), PackageLoader("framecast.report")
-    environment = environment_of(ChoiceLoader(loaders))
+        player = players.lines(names, inks, told.context, told.truth, frames)
+    jinja = environment(PackageLoader("framecast.predict"))
     scores = account["scores"]
-    return environment.get_template("compare.html.j2").render(
-        **surroundings(environment),
+    return jinja.get_template("compare.html.j2").render(
+        **surroundings(jinja, ["report.js"]),
         name=future.path.name or str(future.path),
         told=account,
         player=player,

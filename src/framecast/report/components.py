@@ -27,6 +27,7 @@ class ImpactRow:
     after: str
     marks: tuple[str, ...]
     impacts: tuple[Impact | None, ...]
+    systems: tuple[str, str] = ("", "")  #: the whole names of both
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def _row(
         short(pair, change.after),
         tables.marks(results, dataset, change.after),
         tuple(_impact(results, dataset, change, column, mode) for column in columns),
+        (str(change.before), str(change.after)),
     )
 
 

@@ -29,6 +29,7 @@ class Row:
     label: str
     marks: tuple[str, ...]
     layers: tuple[Preference, ...]
+    system: str = ""  #: the whole name
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def _row(results: Results, dataset: str, system: System, cells: list[CellFiles])
         short(results.systems(dataset), system),
         tables.marks(results, dataset, system),
         tuple(_preference(dataset, seeds) for seeds in by_layer),
+        str(system),
     )
 
 

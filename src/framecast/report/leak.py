@@ -49,6 +49,7 @@ class LeakRow:
     scores: tuple[numbers.Score | None, ...]
     is_open: tuple[bool, ...]  #: for each span, whether this system has seen a target in it
     fall: numbers.Number | None  #: how much worse the last output is than those before it
+    system: str = ""  #: the whole name
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Beside:
     ours: numbers.Score | None
     verdict: published.Verdict
     recorded: Recorded | None
+    system: str = ""  #: the whole name of ours
 
 
 def part(results: Results, dataset: str) -> LeakPart | None:
@@ -133,6 +135,7 @@ def _row(
         tuple(_score(results, dataset, system, metric, span) for span in spans),
         tuple(leaks and span.is_open for span in spans),
         _fall(dataset, levels, metric).mean if (levels := leak.levels(results, dataset, system, metric)) else None,
+        str(system),
     )
 
 
@@ -327,4 +330,5 @@ def _held(
         ours,
         published.verdict(mean, sd, value.corrected, reasons=reasons, better=table.better),
         known,
+        str(system),
     )

@@ -7,18 +7,17 @@ its one script run.
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from jinja2 import BaseLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from framecast.figures.base import caption
 from framecast.published import RELATIVE_TOLERANCE, Discrepancy
-from framecast.report import claims, clips, components, hotspots, leak, literature, numbers, runs, tables
-from framecast.results import CellFiles, Results, System, label
+from framecast.report import claims, components, curves, hotspots, leak, literature, runs, sequences, stage, tables
+from framecast.report.provenance import provenance
+from framecast.results import Results, label
 from framecast.results.records import Record
 from framecast.study.params import Study
 
@@ -48,7 +47,9 @@ class DatasetPart:
     hotspots: hotspots.Part | None
     comparisons: list[tables.Comparison]
     drawings: list[Drawing]
-    players: list[clips.Player]
+    curves: curves.Curves | None
+    scenes: list[stage.Film] | list[stage.Lines]
+    standings: sequences.Part | None
     metrics: list[tables.AllMetrics]
 
 
@@ -63,16 +64,9 @@ class StudyPart:
     missing: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Where a system's numbers come from: shared facts, and a line per seed."""
-
-    anchor: str
-    label: str
-    dataset: str
-    facts: dict[str, str]
-    parameters: str
-    cells: list[CellFiles]
+#: What the page does, in the order in which it is defined; together one script.
+STYLES = ("report.css", "claims.css")
+SCRIPTS = ("state.js", "time.js", "stage.js", "curves.js", "sorting.js", "provenance.js", "report.js", "start.js")
 
 
 def render(
@@ -88,18 +82,21 @@ def render(
 
     ``folder`` is where the records lie, as seen from the page.
     """
-    environment = environment_of(PackageLoader("framecast.report"))
+    jinja = environment()
     parts = list(_studies(results, figures, studies, records))
     shown = [dataset for part in parts for dataset in part.datasets]
-    return environment.get_template("report.html.j2").render(
-        **surroundings(environment),
+    return jinja.get_template("report.html.j2").render(
+        **surroundings(jinja, SCRIPTS),
         claims=claims.part(claims.told(results, records)),
         scale=scale,
         holes=holes,
         badges=tuple(dict.fromkeys(badge for dataset in shown for badge in dataset.badges)),
         glances=[glance for dataset in shown if (glance := tables.glance(results, dataset.name))],
         studies=parts,
-        provenance=list(_provenance(results, [dataset.name for dataset in shown])),
+        provenance=list(provenance(results, [dataset.name for dataset in shown], records)),
+        systems=_systems(results, [dataset.name for dataset in shown]),
+        metrics=[tables.metric_of(metric) for metric in sorted(set(results.scores["metric"]))],
+        difference_scale=stage.SCALE,
         runs=runs.runs(records),
         answers=runs.answers(records),
         folder=folder,
@@ -110,10 +107,20 @@ def render(
     )
 
 
-def environment_of(loader: BaseLoader) -> Environment:
-    """Where a page is made: everything is escaped, and a name that is not there is an error."""
+def _systems(results: Results, datasets: Sequence[str]) -> list[str]:
+    """Every system of the page by its whole name, trained ones first."""
+    trained = {str(system) for dataset in datasets for system in results.systems(dataset)}
+    baselines = {str(system) for dataset in datasets for system in results.baselines(dataset)}
+    return [*sorted(trained), *sorted(baselines)]
+
+
+def environment(*others: BaseLoader) -> Environment:
+    """How every page of ours is filled in: all that is put in is text, and what is missing is an error.
+
+    Templates are ours, and before them those of ``others``.
+    """
     return Environment(
-        loader=loader,
+        loader=ChoiceLoader([*others, PackageLoader("framecast.report")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -122,20 +129,21 @@ def environment_of(loader: BaseLoader) -> Environment:
     )
 
 
-def surroundings(environment: Environment) -> dict[str, str]:
-    """Style and script of a page, and the script's hash for its policy."""
-    style, more, script = (_source(environment, name) for name in ("report.css", "claims.css", "report.js"))
+def surroundings(jinja: Environment, scripts: Sequence[str]) -> dict[str, str]:
+    """Style and scripts of a page, and the scripts' hash for its policy."""
+    style = "".join(source(jinja, name) for name in STYLES)
+    script = "".join(source(jinja, name) for name in scripts)
     digest = hashlib.sha256(script.encode()).digest()
-    return {"style": style + more, "script": script, "script_hash": base64.b64encode(digest).decode()}
+    return {"style": style, "script": script, "script_hash": base64.b64encode(digest).decode()}
 
 
-def _source(environment: Environment, name: str) -> str:
+def source(jinja: Environment, name: str) -> str:
     """A file beside the templates that holds no value: ours as it stands, so it is not escaped.
 
     Its lines end as they are committed; Jinja ends those of the template so itself.
     """
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0].replace("\r\n", "\n")
+    assert jinja.loader is not None
+    return jinja.loader.get_source(jinja, name)[0].replace("\r\n", "\n")
 
 
 def _studies(
@@ -174,7 +182,9 @@ def _dataset(
         hotspots=hotspots.part(results, dataset),
         comparisons=tables.comparisons(results, dataset),
         drawings=[_drawing(results, *about, path) for about, path in figures.items() if about[1] == dataset],
-        players=clips.players(results, dataset),
+        curves=curves.part(results, dataset),
+        scenes=(scenes := stage.scenes(results, dataset)),
+        standings=sequences.part(results, dataset, stage.shown(results, dataset), len(scenes)),
         metrics=[tables.all_metrics(results, dataset, mode) for mode in results.modes(dataset)],
     )
 
@@ -207,35 +217,6 @@ def _drawing(results: Results, name: str, dataset: str, path: Path) -> Drawing:
 def _drawn(parts: Sequence[DatasetPart]) -> set[tuple[str, str]]:
     """The figures on the page."""
     return {(drawing.name, part.name) for part in parts for drawing in part.drawings}
-
-
-def _provenance(results: Results, datasets: Sequence[str]) -> Iterator[Provenance]:
-    for dataset in datasets:
-        for system in [*results.systems(dataset), *results.baselines(dataset)]:
-            yield _provenance_of(results, dataset, system)
-
-
-def _provenance_of(results: Results, dataset: str, system: System) -> Provenance:
-    cells = results.scored(dataset, system)
-    score, run = cells[0].score, cells[0].run if cells[0].run_folder else {}
-    facts = {name: str(score[name]) for name in ("split", "sequences", "source", "origin", "causal", "scale")}
-    facts["mode"] = ", ".join(results.modes(dataset))
-    if score.get("first_leak"):
-        facts["first leak"] = "forecast step {} sees future frame {}".format(*score["first_leak"])
-    if results.is_replication(dataset, system):
-        facts["replication"] = "of a published system, its flaw included"
-    if run:
-        facts["parameters"] = f"{run['parameter_count']:,}".replace(",", " ")
-        facts["trained on"] = run["device"]
-        facts["versions"] = ", ".join(f"{name} {version}" for name, version in sorted(run["versions"].items()))
-        facts["fingerprints"] = ", ".join(f"{name} {value}" for name, value in sorted(run["fingerprints"].items()))
-    return Provenance(
-        numbers.anchor(dataset, system), str(system), dataset, facts, _pretty(run.get("parameters", {})), cells
-    )
-
-
-def _pretty(parameters: Mapping[str, Any]) -> str:
-    return json.dumps(parameters, indent=2, sort_keys=True, ensure_ascii=False) if parameters else ""
 
 
 def _discrepancies(results: Results, studies: Mapping[str, Study]) -> Iterator[tuple[str, Discrepancy]]:

@@ -95,7 +95,7 @@ def _run(record: Record) -> Run:
         reduced=facts.scale != PUBLISHED,
         commit=facts.commit.hash,
         date=facts.commit.date[:10],
-        hardware=_hardware(facts.hardware),
+        hardware=hardware(facts.hardware),
         cells=f"{record.trained} trained, {baselines} baseline{'s' * (baselines != 1)}"
         + (f"; without {', '.join(facts.left_out)}" if facts.left_out else ""),
         seeds=", ".join(map(str, facts.seeds)),
@@ -106,7 +106,8 @@ def _run(record: Record) -> Run:
     )
 
 
-def _hardware(machines: Sequence[Machine]) -> str:
+def hardware(machines: Sequence[Machine]) -> str:
+    """The machines that worked on a record, in words."""
     named = [
         f"{machine.processor}, {machine.cores} core{'s' * (machine.cores != 1)}, {machine.memory_mb / 1000:.0f} GB"
         + (f", {machine.gpu}" if machine.gpu else "")

@@ -42,6 +42,13 @@ class Row:
     kind: str
     entries: tuple[Entry, ...]
     marks: tuple[str, ...] = ()
+    system: str = ""  #: the whole name; empty for a floor
+
+    @property
+    def seeds(self) -> str:
+        """Over how many seeds its means are: one number, or the range over the datasets; a baseline has none."""
+        counts = {entry.score.seeds for entry in self.entries if entry.score and self.kind == "trained"}
+        return "–".join(map(str, sorted({min(counts), max(counts)}))) if counts else "–"
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class Column:
     power: int
     quoted: bool
     recorded: bool  #: whether a published system of it has a recorded number
+    better: str = ""  #: which way is better
+    sequences: int = 0  #: of the test split
 
     @property
     def unit(self) -> str:
@@ -82,6 +91,7 @@ class Comparison:
     low: Number
     high: Number
     depths: bool  #: both are trained
+    systems: tuple[str, str] = ("", "")  #: the whole names of a and b
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,8 @@ class MetricsRow:
     kind: str
     marks: tuple[str, ...]
     scores: tuple[Score | None, ...]
+    system: str = ""  #: the whole name
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,7 @@ class AllMetrics:
     """Every metric of a dataset in one mode."""
 
     mode: str
+    sequences: int
     metrics: tuple[Metric, ...]
     rows: tuple[MetricsRow, ...]
 
@@ -124,6 +137,9 @@ class Glance:
     verdict: str
     pairs: int
     different: int
+    sequences: int = 0
+    better: str = ""  #: which way the metric is better
+    system: str = ""  #: the whole name of the best
 
 
 # --- grid tables ----------------------------------------------------------------------------------
@@ -155,13 +171,22 @@ def _column(results: Results, dataset: str, systems: Sequence[System], records: 
     sizes = quoted or [abs(spread.mean) for spread in spreads if spread and spread.mean]
     power = power_of(min(sizes)) if sizes else 0
     has_record = any(recorded(records, *found) for found in known)
-    return Column(dataset, metric, results.primary_mode(dataset), power, bool(quoted), has_record)
+    return Column(
+        dataset,
+        metric,
+        results.primary_mode(dataset),
+        power,
+        bool(quoted),
+        has_record,
+        metric_of(metric).better,
+        results.scored(dataset)[0].score["sequences"],
+    )
 
 
 def _row(results: Results, columns: Sequence[Column], system: System, name: str, records: Sequence[Record] = ()) -> Row:
     entries = tuple(_entry(results, column, system, records) for column in columns)
     told = tuple(dict.fromkeys(mark for column in columns for mark in marks(results, column.dataset, system)))
-    return Row(name, "trained" if system.loss else "baseline", entries, told)
+    return Row(name, "trained" if system.loss else "baseline", entries, told, str(system))
 
 
 def marks(results: Results, dataset: str, system: System) -> tuple[str, ...]:
@@ -248,7 +273,9 @@ def _comparison(row: dict[str, Any], trained: dict[str, str]) -> Comparison:
     )
     a, b = (trained.get(row[side], row[side]) for side in ("a", "b"))
     winner, loser = {"a better": (a, b), "b better": (b, a)}.get(row["verdict"], ("", ""))
-    return Comparison(a, b, winner, loser, difference, low, high, {row["a"], row["b"]} <= set(trained))
+    return Comparison(
+        a, b, winner, loser, difference, low, high, {row["a"], row["b"]} <= set(trained), (row["a"], row["b"])
+    )
 
 
 def all_metrics(results: Results, dataset: str, mode: str) -> AllMetrics:
@@ -261,10 +288,13 @@ def all_metrics(results: Results, dataset: str, mode: str) -> AllMetrics:
             "trained" if system.loss else "baseline",
             marks(results, dataset, system),
             tuple(score(results, dataset, system, metric, mode=mode) for metric in metrics),
+            str(system),
+            len(results.scored(dataset, system)),
         )
         for system in [*systems, *results.baselines(dataset)]
     )
-    return AllMetrics(mode, tuple(metric_of(metric) for metric in metrics), rows)
+    count = results.scored(dataset)[0].score["sequences"]
+    return AllMetrics(mode, count, tuple(metric_of(metric) for metric in metrics), rows)
 
 
 def metric_of(identifier: str) -> Metric:
@@ -294,6 +324,9 @@ def glance(results: Results, dataset: str) -> Glance | None:
         verdict=_told(between[0]) if between else "not compared",
         pairs=len(pairs),
         different=sum(bool(entry.winner) for entry in pairs),
+        sequences=results.scored(dataset)[0].score["sequences"],
+        better=metric_of(metric).better,
+        system=str(best),
     )
 
 

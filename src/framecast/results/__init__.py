@@ -155,8 +155,17 @@ class Results:
 
     def scored(self, dataset: str, system: System | None = None) -> list[CellFiles]:
         """The evaluated cells of a dataset (of one system), in order of seed."""
-        cells = [cell for cell in self.cells if cell.dataset == dataset and cell.score_folder is not None]
-        return sorted((cell for cell in cells if system in (None, cell.system)), key=lambda cell: cell.seed or 0)
+        return list(self._scored.get((dataset, system), []))
+
+    @cached_property
+    def _scored(self) -> dict[tuple[str, System | None], list[CellFiles]]:
+        """Evaluated cells by dataset and system, and by dataset alone: a page asks for them thousands of times."""
+        found: dict[tuple[str, System | None], list[CellFiles]] = {}
+        for cell in sorted(self.cells, key=lambda cell: cell.seed or 0):
+            if cell.score_folder is not None:
+                for system in (None, cell.system):
+                    found.setdefault((cell.dataset, system), []).append(cell)
+        return found
 
     def systems(self, dataset: str) -> list[System]:
         """Trained systems with a score, sorted by model, loss and depth."""
@@ -215,12 +224,12 @@ class Results:
 
     def values(self, dataset: str, system: System, metric: str, mode: str | None = None) -> np.ndarray:
         """The overall score of each seed, (seeds,) float64, in a mode (without one, the dataset's primary mode)."""
-        rows = self._rows(self.scores, dataset, system, metric, mode)
+        rows = self._rows("scores", dataset, system, metric, mode)
         return rows.sort_values("seed")["value"].to_numpy(dtype=np.float64)
 
     def curve(self, dataset: str, system: System, metric: str, mode: str | None = None) -> pd.DataFrame:
         """The score at each forecast step of a mode: step, mean, sd (NaN with one seed)."""
-        rows = self._rows(self.horizon, dataset, system, metric, mode)
+        rows = self._rows("horizon", dataset, system, metric, mode)
         return rows[["step", "mean", "sd"]].sort_values("step")
 
     def by_seed(
@@ -240,9 +249,16 @@ class Results:
 
     def compared(self, dataset: str, metric: str, mode: str | None = None) -> pd.DataFrame:
         """The paired comparisons of a dataset by one metric in one mode, in the order of the table."""
-        rows = self.comparisons
-        same = (rows["dataset"] == dataset) & (rows["metric"] == metric)
-        return rows[same & (rows["mode"] == (mode or self.primary_mode(dataset)))]
+        return self.comparisons.iloc[self._compared.get((dataset, metric, mode or self.primary_mode(dataset)), [])]
+
+    @cached_property
+    def _compared(self) -> dict[tuple[str, str, str], list[int]]:
+        """Where the rows of a dataset, metric and mode lie in the comparisons."""
+        found: dict[tuple[str, str, str], list[int]] = {}
+        columns = [self.comparisons[column].tolist() for column in ("dataset", "metric", "mode")]
+        for at, key in enumerate(zip(*columns, strict=True)):
+            found.setdefault(key, []).append(at)
+        return found
 
     def best_reachable(self, dataset: str, metric: str) -> published.BestReachable | None:
         """What is known about the best score that any forecaster can have."""
@@ -260,14 +276,23 @@ class Results:
                 return table, value
         return None
 
-    def _rows(self, table: pd.DataFrame, dataset: str, system: System, metric: str, mode: str | None) -> pd.DataFrame:
+    def _rows(self, name: str, dataset: str, system: System, metric: str, mode: str | None) -> pd.DataFrame:
         """Rows of one system under one metric in one mode; baselines have empty depth and loss."""
-        same = (table["dataset"] == dataset) & (table["model"] == system.model) & (table["metric"] == metric)
-        if system.loss is None:
-            same &= table["loss"].isna() & table["depth"].isna()
-        else:
-            same &= (table["loss"] == system.loss) & (table["depth"] == system.depth)
-        return table[same & (table["mode"] == (mode or self.primary_mode(dataset)))]
+        key = (dataset, system.model, system.loss, system.depth, metric, mode or self.primary_mode(dataset))
+        table: pd.DataFrame = getattr(self, name)
+        return table.iloc[self._positions[name].get(key, [])]
+
+    @cached_property
+    def _positions(self) -> dict[str, dict[tuple[Any, ...], list[int]]]:
+        """Where the rows of each system, metric and mode lie in both tables: looked for once, not at every number."""
+        found: dict[str, dict[tuple[Any, ...], list[int]]] = {}
+        for name, table in (("scores", self.scores), ("horizon", self.horizon)):
+            columns = [table[column].tolist() for column in ("dataset", "model", "loss", "depth", "metric", "mode")]
+            rows = found.setdefault(name, {})
+            for at, key in enumerate(zip(*columns, strict=True)):
+                known = tuple(None if pd.isna(part) else part for part in key)
+                rows.setdefault(known, []).append(at)
+        return found
 
 
 def _unit_range(frames: np.ndarray) -> np.ndarray:

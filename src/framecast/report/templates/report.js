@@ -46,7 +46,8 @@ for (const player of document.querySelectorAll("[data-player]")) {
 
 // A score links into a folded part of the page.
 const unfold = () => {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const place = location.hash.slice(1).split("?")[0];
+  const target = place && document.getElementById(decodeURIComponent(place));
   for (let box = target?.closest?.("details"); box; box = box.parentElement.closest("details")) box.open = true;
   target?.scrollIntoView?.();
 };

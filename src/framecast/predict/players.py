@@ -8,19 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.image import imsave
 
-from framecast.figures.base import colour, difference, picture
-from framecast.figures.shared.choice import featured
-from framecast.results import Results, label
+from framecast.figures.base import difference, picture
 
-CLIPS = 4
 BLANK = 0.8  #: grey of a place in a sheet that has no frame
 
 
 @dataclass(frozen=True)
 class Player:
-    """A test sequence that can be played: ``context`` observed steps, then ``horizon`` forecast ones."""
+    """A clip that can be played: ``context`` observed steps, then ``horizon`` forecast ones."""
 
-    sequence: int
     context: int
     horizon: int
     names: tuple[str, ...]  #: the systems shown
@@ -52,28 +48,7 @@ class Lines(Player):
     forecasts: tuple[tuple[str, str], ...]  #: (points, colour), a forecast for each name
 
 
-def players(results: Results, dataset: str) -> list[Player]:
-    """The first stored test sequences of a dataset, each with the first seed of every system (of a few, if many)."""
-    systems = featured(results, dataset)
-    if not systems:
-        return []
-    names = tuple(label(results, dataset, systems, system) for system in systems)
-    inks = [colour(systems, system) for system in systems]
-    clips = [results.scored(dataset, system)[0].clips for system in systems]
-    found: list[Player] = []
-    for index in range(min(CLIPS, len(clips[0]["target"]))):
-        context, target = clips[0]["context"][index], clips[0]["target"][index]
-        forecasts = [clip["forecast"][index] for clip in clips]
-        if target.ndim == 4:
-            found.append(film(names, context, target, forecasts, sequence=index + 1))
-        else:
-            found.append(lines(names, inks, context, target, forecasts, sequence=index + 1))
-    return found
-
-
-def film(
-    names: Sequence[str], context: np.ndarray, target: np.ndarray, forecasts: Sequence[np.ndarray], *, sequence: int = 1
-) -> Film:
+def film(names: Sequence[str], context: np.ndarray, target: np.ndarray, forecasts: Sequence[np.ndarray]) -> Film:
     """Frames (T, C, H, W) of one sequence as a sheet; during the context a forecast row repeats the truth.
 
     Where the target ends before the forecasts, its row and the differences are blank.
@@ -89,7 +64,7 @@ def film(
         place[: len(row)] = row
     pixels = np.rint(sheet.transpose(0, 2, 1, 3, 4) * 255).astype(np.uint8)  # (rows, H, T, W, 3)
     uri = png(pixels.reshape(len(rows) * height, steps * width, 3))
-    return Film(sequence, len(context), steps - len(context), tuple(names), uri, f"{width} / {height}")
+    return Film(len(context), steps - len(context), tuple(names), uri, f"{width} / {height}")
 
 
 def lines(
@@ -98,14 +73,12 @@ def lines(
     context: np.ndarray,
     target: np.ndarray,
     forecasts: Sequence[np.ndarray],
-    *,
-    sequence: int = 1,
 ) -> Lines:
     """The first channel of one sequence (T, C) as polylines; the target may end before the forecasts."""
     truth = np.concatenate([context, target])
     drawn = [_points(forecast, len(context)) for forecast in forecasts]
     pairs = tuple(zip(drawn, inks, strict=True))
-    return Lines(sequence, len(context), len(forecasts[0]), tuple(names), _points(truth, 0), pairs)
+    return Lines(len(context), len(forecasts[0]), tuple(names), _points(truth, 0), pairs)
 
 
 def _points(values: np.ndarray, start: int) -> str:

@@ -1,0 +1,152 @@
+"""What the page's time cursor moves: stored test sequences, each with the forecasts of its systems once.
+
+A sheet of frames for a video sequence, a set of lines for a series. What can be computed from them while somebody
+looks, the |difference| and the wipe between two systems, is computed then.
+"""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+from framecast.figures.base import colour
+from framecast.figures.shared.choice import featured
+from framecast.report import sequences
+from framecast.results import Results, System, label
+
+CLIPS = 4
+MANY = 12  #: systems whose forecasts lie in one sheet
+#: The colours of |difference| from 0 to 1, 256 of them as six hex digits each.
+SCALE = "".join(f"{level:02x}" for level in colormaps["inferno"](range(256), bytes=True)[:, :3].ravel().tolist())
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A system on the stage: its whole name, how it is called here, and its error at each forecast step."""
+
+    system: str
+    label: str
+    ink: str
+    errors: str  #: one number a step, or empty where none are stored
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A test sequence: ``context`` observed steps, then ``horizon`` forecast ones."""
+
+    context: int
+    horizon: int
+    systems: tuple[Shown, ...]
+    standing: sequences.Standing
+
+    @property
+    def sequence(self) -> int:
+        """The number of the test sequence, counted from 1."""
+        return self.standing.sequence
+
+    @property
+    def steps(self) -> int:
+        """All time steps."""
+        return self.context + self.horizon
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The systems shown."""
+        return tuple(shown.label for shown in self.systems)
+
+
+@dataclass(frozen=True)
+class Film(Scene):
+    """A sheet of frames: time to the right; rows: truth, then the forecast of each system, black while it observes."""
+
+    sheet: str  #: data URI
+    width: int  #: of a frame, in pixels
+    height: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of the sheet."""
+        return 1 + len(self.systems)
+
+
+@dataclass(frozen=True)
+class Lines(Scene):
+    """Points of polylines in a box of ``steps`` × 1, the value 1 on top."""
+
+    truth: str
+    forecasts: tuple[str, ...]  #: one for each system
+    differences: tuple[str, ...]  #: |forecast − truth| of each
+
+
+def shown(results: Results, dataset: str) -> list[System]:
+    """The systems whose forecasts can be looked at: all or, of very many, one of each model."""
+    return featured(results, dataset, MANY)
+
+
+def scenes(results: Results, dataset: str) -> list[Film] | list[Lines]:
+    """The stored test sequences of a dataset with the first seed of every system, the worst forecast ones first."""
+    systems = shown(results, dataset)
+    if not systems:
+        return []
+    cells = [results.scored(dataset, system)[0] for system in systems]
+    clips = [cell.clips for cell in cells]
+    errors = [sequences.errors(cell) for cell in cells]
+    order = sequences.standings(results, dataset, systems, min(CLIPS, len(clips[0]["target"])))
+    build = _film if clips[0]["target"].ndim == 5 else _lines
+    return [  # type: ignore[return-value]
+        build(
+            standing,
+            tuple(
+                Shown(str(system), label(results, dataset, systems, system), colour(systems, system), _told(error, at))
+                for system, error in zip(systems, errors, strict=True)
+            ),
+            [{name: clip[at] for name, clip in each.items()} for each in clips],
+        )
+        for standing in order
+        for at in [standing.sequence - 1]
+    ]
+
+
+def _told(errors: np.ndarray | None, sequence: int) -> str:
+    return "" if errors is None else " ".join(f"{error:.4g}" for error in errors[sequence].tolist())
+
+
+def _film(standing: sequences.Standing, systems: tuple[Shown, ...], clips: list[dict[str, np.ndarray]]) -> Film:
+    """Frames (T, C, H, W) of one sequence as a sheet, in grey where they have one channel."""
+    context, target = clips[0]["context"], clips[0]["target"]
+    unseen = np.zeros_like(context)
+    rows = [np.concatenate([context, target]), *(np.concatenate([unseen, clip["forecast"]]) for clip in clips)]
+    sheet = np.stack(rows).clip(0, 1).transpose(0, 3, 1, 4, 2)  # (rows, H, T, W, C)
+    height, steps, width, channels = sheet.shape[1:]
+    pixels = np.rint(sheet.reshape(len(rows) * height, steps * width, channels) * 255).astype(np.uint8)
+    return Film(len(context), len(target), systems, standing, _png(pixels), width, height)
+
+
+def _lines(standing: sequences.Standing, systems: tuple[Shown, ...], clips: list[dict[str, np.ndarray]]) -> Lines:
+    """The first channel of one sequence (T, C) as polylines."""
+    context, target = clips[0]["context"], clips[0]["target"]
+    truth = np.concatenate([context, target])
+    forecasts = [clip["forecast"] for clip in clips]
+    return Lines(
+        len(context),
+        len(target),
+        systems,
+        standing,
+        _points(truth, 0),
+        tuple(_points(forecast, len(context)) for forecast in forecasts),
+        tuple(_points(np.abs(forecast - target), len(context)) for forecast in forecasts),
+    )
+
+
+def _points(values: np.ndarray, start: int) -> str:
+    return " ".join(f"{start + step + 0.5:g},{1 - value:.4f}" for step, value in enumerate(values[:, 0].tolist()))
+
+
+def _png(pixels: np.ndarray) -> str:
+    """(H, W, 1 or 3) uint8 as a data URI: same pixels, same bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, format="png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
