@@ -103,7 +103,7 @@ def test_outputs_that_arrive_late_are_waited_for_and_not_made_twice(pulled: Clon
     run("snakemake", "--latency-wait", "30", cwd=pulled.folder, **{**pulled.environment, **place})
     assert (tmp_path / "told").read_text().splitlines() == [
         f"train {cell}",
-        "3 files of train are late",
+        "4 files of train are late",
         f"evaluate {cell}",
         "4 files of evaluate are late",
     ]

@@ -291,7 +291,7 @@ def test_a_cell_longer_than_a_job_trains_in_slices(grid: Grid, tmp_path: Path) -
     assert grid.study.printed().count("Trying to restart") == len(grid.attempts(refused)) - 1
     assert "will not requeue this job: it is disabled" in grid("framecast", "logs", name(refused)).stdout
     told = (tmp_path / "told").read_text().splitlines()
-    assert told.count("3 files of train are late") == 2
+    assert told.count("4 files of train are late") == 2
     for line in (tmp_path / "left").read_text().splitlines():
         assert re.fullmatch(r"\d+M\|36:00\|1\|\d+:\d\d", line), line
     grid.same_as_calm(requeued, refused)

@@ -43,9 +43,10 @@ def test_the_manifest_stands_for_an_artefact_and_what_is_missing_is_named_as_wel
     assert ask.need(files) == [manifest]
     make(manifest)
     assert ask.need(files) == [manifest, *others]
-    make(others[1])
-    assert ask.need(files) == [manifest, others[0]]
-    make(others[0])
+    first, *rest = others
+    make(*rest)
+    assert ask.need(files) == [manifest, first]
+    make(first)
     assert ask.need(files) == [manifest]
     assert asked(remote=True).need(files) == files, "inside a job all of them must have become visible"
 

@@ -119,7 +119,7 @@ def environment(*others: BaseLoader) -> Environment:
 
     Templates are ours, and before them those of ``others``.
     """
-    return Environment(
+    jinja = Environment(
         loader=ChoiceLoader([*others, PackageLoader("framecast.report")]),
         autoescape=True,
         undefined=StrictUndefined,
@@ -127,6 +127,8 @@ def environment(*others: BaseLoader) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    jinja.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    return jinja
 
 
 def surroundings(jinja: Environment, scripts: Sequence[str]) -> dict[str, str]:

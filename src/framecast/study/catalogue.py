@@ -55,10 +55,16 @@ def said(module: str) -> Source:
 
 def constant(module: str, name: str, default: Any = None) -> Any:
     """The literal value of a top-level ``NAME = …`` of a module, or ``default`` when it has none."""
+    value = _constant(module, name)
+    return default if value is ... else value
+
+
+@cache
+def _constant(module: str, name: str) -> Any:
     found = said(module)
     if name in found.computed:
         raise ValueError(f"framecast.{module}: {name} is not a literal, so that it could be read without an import")
-    return found.constants.get(name, default)
+    return source.value_of(found.constants[name]) if name in found.constants else ...
 
 
 def frames(package: str, name: str) -> str:
@@ -82,12 +88,13 @@ def raw_sources(kind: str, arguments: Mapping[str, Any]) -> tuple[str, ...]:
     return next((sources for wanted, sources in rows if wanted.items() <= arguments.items()), ())
 
 
+@cache
 def keyword_arguments(module: str) -> dict[str, tuple[str, Any]]:
     """Keyword-only arguments of a module's public class or function: name → (annotation, default or ``...``)."""
     arguments = said(module).arguments
     if arguments is None:
         raise ValueError(f"framecast.{module}: the default of a keyword-only argument is not a literal")
-    return arguments
+    return {name: (annotation, source.value_of(default)) for name, (annotation, default) in arguments.items()}
 
 
 def given(model: str) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ import ast
 import contextlib
 import hashlib
 import importlib.util
-import marshal
+import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ AFFECTS_NUMBERS = False  # what it finds is in the keys
 class ClassFacts:
     """A class of a source file.
 
-    ``literals`` are the plain values that its body assigns to a name, ``methods`` the functions that it defines.
+    ``literals`` are the plain values (text, numbers, None) that its body assigns to a name, ``methods`` the functions
+    that it defines.
     """
 
     bases: list[str]
@@ -37,33 +38,34 @@ class ClassFacts:
 class Source:
     """A source file: its literals, classes and imports, its entry with the keyword-only arguments, and its hash.
 
-    ``computed`` are names that the top level assigns something to that is no literal. The entry is the last public
+    Of ``constants`` and defaults it holds the text; ``value_of`` gives the value. ``computed`` are names that the top
+    level assigns something to that is no literal. The entry is the last public
     class, or the last public function of a file without one; its arguments are None where a default is no literal.
-    ``imports`` are (level, module, names) as they are
+    ``imports`` are [level, module, names] as they are
     written; ``hash`` is a sha256 that comments, docstrings, formatting and ``if TYPE_CHECKING`` do not change.
     """
 
-    constants: dict[str, Any]
+    constants: dict[str, str]
     computed: list[str]
     classes: dict[str, ClassFacts]
     entry: str | None
-    arguments: dict[str, tuple[str, Any]] | None
-    imports: list[tuple[int, str, list[str]]]
+    arguments: dict[str, list[str]] | None
+    imports: list[list[Any]]
     hash: str
 
 
 def read(path: Path) -> Source:
     """What a file says. Raises SyntaxError for what is not Python, OSError for what cannot be read."""
     text = path.read_bytes()
-    holds_for = hashlib.sha256(_this() + text).digest()
+    holds_for = hashlib.sha256(_this() + text).hexdigest()
     kept = Path(importlib.util.cache_from_source(str(path))).with_suffix(".facts")
-    with contextlib.suppress(OSError, EOFError, ValueError, TypeError):  # absent, or torn: it is written anew
-        told, *facts = marshal.loads(kept.read_bytes())
-        if told == holds_for:
-            return _from_builtins(*facts)
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # absent, or torn: it is written anew
+        told = json.loads(kept.read_bytes())
+        if told.pop("holds_for") == holds_for:
+            return _from_builtins(**told)
     found = of(text.decode("utf-8"), str(path))
     if not sys.dont_write_bytecode:
-        _keep(kept, marshal.dumps((holds_for, *_to_builtins(found))))
+        _keep(kept, json.dumps({"holds_for": holds_for, **asdict(found)}).encode())
     return found
 
 
@@ -100,21 +102,16 @@ def _keep(kept: Path, content: bytes) -> None:
         beside.replace(kept)
 
 
-def _to_builtins(source: Source) -> tuple[Any, ...]:
-    classes = {name: tuple(vars(facts).values()) for name, facts in source.classes.items()}
-    return tuple((vars(source) | {"classes": classes}).values())
-
-
-def _from_builtins(constants: Any, computed: Any, classes: Any, *others: Any) -> Source:
-    return Source(constants, computed, {name: ClassFacts(*facts) for name, facts in classes.items()}, *others)
+def _from_builtins(*, classes: dict[str, Any], **others: Any) -> Source:
+    return Source(classes={name: ClassFacts(**facts) for name, facts in classes.items()}, **others)
 
 
 # --- found in the tree --------------------------------------------------------------------------------
 
 
-def _assigned(body: list[ast.stmt]) -> tuple[dict[str, Any], list[str]]:
+def _assigned(body: list[ast.stmt]) -> tuple[dict[str, str], list[str]]:
     """The literals of a module's top level, the first of each name; and names of which the first is no literal."""
-    constants: dict[str, Any] = {}
+    constants: dict[str, str] = {}
     computed: list[str] = []
     for node in body:
         match node:
@@ -125,10 +122,10 @@ def _assigned(body: list[ast.stmt]) -> tuple[dict[str, Any], list[str]]:
             case _:
                 continue
         if name not in constants and name not in computed:
-            try:
-                constants[name] = ast.literal_eval(value)
-            except (ValueError, TypeError):
+            if (literal := _literal(value)) is None:
                 computed.append(name)
+            else:
+                constants[name] = literal
     return constants, computed
 
 
@@ -136,10 +133,16 @@ def _class_facts(node: ast.ClassDef) -> ClassFacts:
     literals: dict[str, Any] = {}
     for statement in node.body:
         match statement:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
+            case ast.Assign(
+                targets=[ast.Name(id=name)], value=ast.Constant(value=str() | int() | float() | None as value)
+            ):
                 literals.setdefault(name, value)
     methods = [one.name for one in node.body if isinstance(one, ast.FunctionDef)]
     return ClassFacts([ast.unparse(base) for base in node.bases], literals, methods)
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float)
 
 
 def _entry(body: list[ast.stmt]) -> ast.ClassDef | ast.FunctionDef | None:
@@ -151,8 +154,8 @@ def _entry(body: list[ast.stmt]) -> ast.ClassDef | ast.FunctionDef | None:
     return (classes or public or [None])[-1]
 
 
-def _keyword_arguments(entry: ast.ClassDef | ast.FunctionDef | None) -> dict[str, tuple[str, Any]] | None:
-    """Keyword-only arguments of a class's constructor or of a function: name → (annotation, default or ``...``)."""
+def _keyword_arguments(entry: ast.ClassDef | ast.FunctionDef | None) -> dict[str, list[str]] | None:
+    """Keyword-only arguments of a class's constructor or of a function: name → [annotation, default or ``...``]."""
     if isinstance(entry, ast.ClassDef):
         methods = (node for node in entry.body if isinstance(node, ast.FunctionDef))
         function = next((node for node in methods if node.name == "__init__"), None)
@@ -160,25 +163,38 @@ def _keyword_arguments(entry: ast.ClassDef | ast.FunctionDef | None) -> dict[str
         function = entry
     if function is None:
         return {}
-    arguments = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
+    found = {}
+    for argument, default in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
+        if argument.annotation is not None:
+            literal = "..." if default is None else _literal(default)
+            if literal is None:
+                return None
+            found[argument.arg] = [ast.unparse(argument.annotation), literal]
+    return found
+
+
+def _literal(node: ast.expr) -> str | None:
+    """The text of a literal; None for anything else."""
     try:
-        return {
-            argument.arg: (ast.unparse(argument.annotation), ... if default is None else ast.literal_eval(default))
-            for argument, default in arguments
-            if argument.annotation is not None
-        }
-    except ValueError:
+        ast.literal_eval(node)
+    except (ValueError, TypeError):
         return None
+    return ast.unparse(node)
 
 
-def _imports(tree: ast.Module) -> list[tuple[int, str, list[str]]]:
-    """Every import at any depth of the code, except under ``if TYPE_CHECKING``; level −1 is ``import a, b``."""
+def value_of(literal: str) -> Any:
+    """What a literal stands for."""
+    return ast.literal_eval(literal)
+
+
+def _imports(tree: ast.Module) -> list[list[Any]]:
+    """[level, module, names] of every import at any depth, but under ``if TYPE_CHECKING``; −1: ``import a, b``."""
     found = []
     for node in ast.walk(_without_type_checking(tree)):
         if isinstance(node, ast.ImportFrom):
-            found.append((node.level, node.module or "", [alias.name for alias in node.names]))
+            found.append([node.level, node.module or "", [alias.name for alias in node.names]])
         elif isinstance(node, ast.Import):
-            found.append((-1, "", [alias.name for alias in node.names]))
+            found.append([-1, "", [alias.name for alias in node.names]])
     return found
 
 
