@@ -311,7 +311,7 @@ def test_a_cache_that_projects_share_is_judged_by_what_the_lock_file_names(
     shared: Path, findings: Callable[[], list[str]]
 ) -> None:
     foreign = shared / "files" / "md5" / "00" / ("0" * 30)
-    foreign.parent.mkdir()
+    foreign.parent.mkdir(exist_ok=True)  # an object of ours may begin so, too
     foreign.write_text("another project's, and perhaps half-written")
     assert findings() == []
     path = one(f"data/runs/{CELL}/*/model.safetensors")
