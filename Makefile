@@ -40,7 +40,7 @@ demo: $(VENV)/installed  ## a few cells of every study, from nothing to reports/
 	@snakemake
 	@echo "The report: $(CURDIR)/reports/report.html"
 
-test: $(VENV)/installed  ## everything that is claimed (some 12 minutes on 2 cores)
+test: $(VENV)/installed  ## everything that is claimed (some 10 minutes on 2 cores)
 	@pytest $(WORKERS)
 
 test-fast: $(VENV)/installed  ## without the slow tests
