@@ -51,7 +51,7 @@ def test_up_and_down_from_a_shell_leave_neither_process_nor_file(slurm: OneNode,
     second = OneNode(place)
     [job] = second.jobs()
     second.wait(job, "RUNNING")
-    assert second.processes()
+    until(second.processes, "the job's processes: it is RUNNING before they are there")
     shell("down", str(place), "--purge")
     assert not place.exists()
     assert mentioning(place) == []
@@ -100,21 +100,21 @@ def test_jobs_over_memory_over_time_and_outranked(slurm: OneNode) -> None:
 
 
 def test_a_job_outlives_its_controller(slurm: OneNode) -> None:
-    running = slurm.submit("sleep 8; echo done")
+    running = slurm.submit("echo here; sleep 8; echo done")
     waiting = slurm.submit("echo done", f"--dependency=afterok:{running}")
-    slurm.wait(running, "RUNNING")
+    until(lambda: slurm.output(running), "the job's first line: RUNNING is said before it is started")
     slurm.kill_controller()
     with pytest.raises((one_node.SlurmError, subprocess.TimeoutExpired)):
         slurm.run("squeue", timeout=2)
     slurm.start_controller()
     assert [slurm.wait(job).state for job in (running, waiting)] == ["COMPLETED"] * 2
-    assert slurm.output(running) == "done\n"
+    assert slurm.output(running) == "here\ndone\n"
 
 
 def test_a_job_of_a_lost_node_is_queued_again(slurm: OneNode) -> None:
     job = slurm.submit("echo on $SLURMD_NODENAME; [ $SLURM_RESTART_COUNT ] || sleep 600")
     node = slurm.wait(job, "RUNNING").nodes
-    until(lambda: slurm.output(job), "the job's first line: it is RUNNING before its first process is there")
+    until(lambda: slurm.output(job), "the job's first line")
     assert slurm.processes(node)
     slurm.kill_node(node)
     assert not slurm.processes(node)
