@@ -249,7 +249,7 @@ def _page(future: Future, account: dict[str, Any]) -> str:
     jinja = environment(PackageLoader("framecast.predict"))
     scores = account["scores"]
     return jinja.get_template("compare.html.j2").render(
-        **surroundings(jinja, ["report.js"]),
+        **surroundings(jinja, ["players.js", "report.js"], ["players.css"]),
         name=future.path.name or str(future.path),
         told=account,
         player=player,

@@ -131,9 +131,9 @@ def environment(*others: BaseLoader) -> Environment:
     return jinja
 
 
-def surroundings(jinja: Environment, scripts: Sequence[str]) -> dict[str, str]:
-    """Style and scripts of a page, and the scripts' hash for its policy."""
-    style = "".join(source(jinja, name) for name in STYLES)
+def surroundings(jinja: Environment, scripts: Sequence[str], styles: Sequence[str] = ()) -> dict[str, str]:
+    """Style (the report's, then ``styles``) and scripts of a page, and the scripts' hash for its policy."""
+    style = "".join(source(jinja, name) for name in (*STYLES, *styles))
     script = "".join(source(jinja, name) for name in scripts)
     digest = hashlib.sha256(script.encode()).digest()
     return {"style": style, "script": script, "script_hash": base64.b64encode(digest).decode()}

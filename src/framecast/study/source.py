@@ -133,9 +133,7 @@ def _class_facts(node: ast.ClassDef) -> ClassFacts:
     literals: dict[str, Any] = {}
     for statement in node.body:
         match statement:
-            case ast.Assign(
-                targets=[ast.Name(id=name)], value=ast.Constant(value=str() | int() | float() | None as value)
-            ):
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)) if _is_plain(value):
                 literals.setdefault(name, value)
     methods = [one.name for one in node.body if isinstance(one, ast.FunctionDef)]
     return ClassFacts([ast.unparse(base) for base in node.bases], literals, methods)
