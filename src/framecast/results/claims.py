@@ -1,14 +1,7 @@
 """Whether what the sources claim is so: each claim of ``published.claims`` held against results.
 
-Every comparison of a claim's statements becomes an *outcome*: a measured quantity, its 95 % interval, and the threshold
-that the claim puts it above or below. The interval is that of the paired bootstrap (``evaluation.bootstrap``) over test
-sequences, or over what groups them, and over seeds:
-
-    ā             its own
-    ā − b̄          paired, or that of the table of comparisons where the pair stands there
-    r = ā / b̄      paired: that of ā − r·b̄, divided by b̄ (the ratio is linear in both to first order)
-    unpaired r    sides on different datasets, or each relative to another side: on the logarithm, where the distances
-                  of the ends of both add in squares, since the two are independent (or, where they are not, alike)
+Every comparison of a claim's statements becomes an *outcome*: a measured quantity, its 95 % interval
+(``results.sides``), and the threshold that the claim puts it above or below.
 
 A claim *holds* when each of its outcomes lies on the claimed side with its whole interval. It *does not hold* when one
 of them lies on the other side, with an interval widened for as many comparisons as the claim has (Bonferroni), because
@@ -21,28 +14,24 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import NormalDist
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import numpy as np
 import pandas as pd
 
 from framecast.errors import UserError
-from framecast.evaluation.bootstrap import GROUPS, compare
 from framecast.published import CLAIMS
 from framecast.published.claims import Claim, Side, Statement
-from framecast.results import CellFiles, Results, System
+from framecast.results import Results, System
 from framecast.results.records import MEASURED, Record
+from framecast.results.sides import Interval, Kind, Measured, asked_for, interval, label, measure, pair
 from framecast.study import catalogue
 
 Word = Literal["holds", "does not hold", "undecided", "not yet measured"]
 Seen = Literal["as claimed", "the other way", "no difference", "no interval"]
-Kind = Literal["value", "difference", "ratio", "step"]
 WORDS: tuple[Word, ...] = get_args(Word)
 
 PUBLISHED = "paper"  #: the scale of the published settings
 ORDER = ("demo", "laptop", PUBLISHED)  #: scales, by how much they say; one of another name stands before them
-#: Of more sequences than this neighbours are drawn together: an interval is no other for it, and is had sooner.
-BLOCKS = 500
 DEPTH = re.compile(r"depth-\d+")
 
 
@@ -59,15 +48,6 @@ class Held:
         """Under which scale its cells were made; empty without any."""
         scored = (cell for cell in self.results.cells if cell.score_folder is not None)
         return next((cell.score["scale"] for cell in scored), "")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A quantity with its 95 % interval; without one where no values of each test sequence are known."""
-
-    estimate: float
-    low: float = math.nan
-    high: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -256,7 +236,7 @@ def _ordered(findings: Sequence[Finding], claim: Claim) -> tuple[Finding, ...]:
 def _wanted(claim: Claim) -> tuple[str, ...]:
     """The cells that a claim asks for, where there are no results at all."""
     named = (
-        _name(dataset, side)
+        asked_for(dataset, side)
         for statement in claim.statements
         if statement.decides
         for dataset in statement.datasets
@@ -280,59 +260,6 @@ def _refuse_unknown(claim: Claim) -> None:
 # --- outcomes -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """A side of a comparison, found in results."""
-
-    results: Results
-    dataset: str
-    system: System
-    mode: str
-    metric: str
-    steps: tuple[int, int] | None
-    per: "_Measured | None" = None
-
-    @property
-    def cells(self) -> list[CellFiles]:
-        return self.results.scored(self.dataset, self.system)
-
-    @property
-    def values(self) -> np.ndarray | None:
-        """The mean over the steps of each test sequence, (seeds, N), or None where these are not known."""
-        name = f"{self.mode}/{self.metric}"
-        stored = [cell.sequences for cell in self.cells]
-        if not all(name in sequences for sequences in stored):
-            return None
-        first, last = self.steps or (1, stored[0][name].shape[1])
-        return np.stack([sequences[name][:, first - 1 : last].mean(1) for sequences in stored])
-
-    @property
-    def groups(self) -> np.ndarray | None:
-        return self.cells[0].sequences.get(GROUPS)
-
-    @property
-    def mean(self) -> float:
-        """From the tables, which are there where values of each sequence are not."""
-        if self.steps is None:
-            spread = self.results.spread(self.dataset, self.system, self.metric, self.mode)
-            assert spread is not None
-            return spread.mean
-        curve = self.results.curve(self.dataset, self.system, self.metric, self.mode)
-        return float(curve[curve["step"].between(*self.steps)]["mean"].mean())
-
-    @property
-    def everything(self) -> "tuple[_Measured, ...]":
-        return (self, *(self.per.everything if self.per else ()))
-
-    def at(self, first: int, last: int) -> "_Measured":
-        return replace(self, steps=(first, last))
-
-    def __str__(self) -> str:
-        first, last = self.steps or (0, 0)
-        steps = "" if not self.steps else f", step {first}" if first == last else f", steps {first} to {last}"
-        return f"{self.system}{steps}{f' per {self.per}' if self.per else ''}"
-
-
 def _outcomes(statement: Statement, held: Sequence[Held]) -> tuple[list[Outcome], list[str]]:
     """What a statement's comparisons gave, and what some of them are without."""
     found: list[Outcome] = []
@@ -354,15 +281,15 @@ def _outcomes(statement: Statement, held: Sequence[Held]) -> tuple[list[Outcome]
 def _outcome(statement: Statement, held: Held, dataset: str, metric: str, side: Side | None) -> Outcome | list[str]:
     """One comparison, or what it is without."""
     results = held.results
-    a, b = _pair(results, dataset, statement.a, side)
-    absent = [] if a else [_name(dataset, statement.a)]
+    a, b = pair(results, dataset, statement.a, side)
+    absent = [] if a else [asked_for(dataset, statement.a)]
     if side and not b:
         alike = a and side.model == a.model and not side.depth
-        absent.append(_name(dataset, replace(side, depth=a.depth) if a and alike else side))
+        absent.append(asked_for(dataset, replace(side, depth=a.depth) if a and alike else side))
     if absent or not a:
         return absent
-    sides = [_measured(results, dataset, metric, statement.mode, statement.a, a)]
-    sides += [_measured(results, dataset, metric, statement.mode, side, b)] if side and b else []
+    sides = [measure(results, dataset, metric, statement.mode, statement.a, a)]
+    sides += [measure(results, dataset, metric, statement.mode, side, b)] if side and b else []
     parts = [part for one in sides for part in one.everything]
     absent = [told for part in parts if (told := _absent(part))]
     if absent:
@@ -373,8 +300,8 @@ def _outcome(statement: Statement, held: Held, dataset: str, metric: str, side: 
         dataset=dataset,
         mode=statement.mode,
         metric=metric,
-        a=_told(sides[0], dataset),
-        b=_told(sides[1], dataset) if side else "",
+        a=label(sides[0], dataset),
+        b=label(sides[1], dataset) if side else "",
         claimed=_claimed(statement, metric),
         threshold=_threshold(statement, sides),
         found=Interval(math.nan),
@@ -387,7 +314,7 @@ def _outcome(statement: Statement, held: Held, dataset: str, metric: str, side: 
         decides=statement.decides,
         record=held.record,
     )
-    measured = list(_at_each_step(statement, base, sides)) or [replace(base, found=_interval(base.kind, sides))]
+    measured = list(_at_each_step(statement, base, sides)) or [replace(base, found=interval(base.kind, sides))]
     weakest = replace(min(measured, key=lambda outcome: outcome.leaning), count=len(measured))
     weakest = _as_recorded(weakest, held.known)
     return replace(weakest, reason=_without_interval(weakest, parts))
@@ -408,19 +335,19 @@ def _as_recorded(outcome: Outcome, known: pd.DataFrame) -> Outcome:
     return replace(outcome, found=found, step=step, count=int(row["count"]))
 
 
-def _at_each_step(statement: Statement, base: Outcome, sides: Sequence[_Measured]) -> Iterator[Outcome]:
+def _at_each_step(statement: Statement, base: Outcome, sides: Sequence[Measured]) -> Iterator[Outcome]:
     """The comparison at each step, where the statement asks for that."""
     horizon = base.lengths[1]
     if statement.is_of_steps:
         for step in range(1, horizon):
             later, earlier = sides[0].at(step + 1, step + 1), sides[0].at(step, step)
-            yield replace(base, found=_interval("difference", (later, earlier)), step=step + 1)
+            yield replace(base, found=interval("difference", (later, earlier)), step=step + 1)
     elif statement.each_step:
         for step in range(1, horizon + 1):
-            yield replace(base, found=_interval(base.kind, [side.at(step, step) for side in sides]), step=step)
+            yield replace(base, found=interval(base.kind, [side.at(step, step) for side in sides]), step=step)
 
 
-def _kind(statement: Statement, sides: Sequence[_Measured]) -> Kind:
+def _kind(statement: Statement, sides: Sequence[Measured]) -> Kind:
     if statement.is_of_steps:
         return "step"
     if len(sides) == 1:
@@ -429,7 +356,7 @@ def _kind(statement: Statement, sides: Sequence[_Measured]) -> Kind:
     return "ratio" if statement.times or apart else "difference"
 
 
-def _threshold(statement: Statement, sides: Sequence[_Measured]) -> float:
+def _threshold(statement: Statement, sides: Sequence[Measured]) -> float:
     match _kind(statement, sides):
         case "ratio":
             return statement.times or 1.0
@@ -444,7 +371,7 @@ def _claimed(statement: Statement, metric: str) -> Literal["above", "below"]:
     return "above" if statement.relation in ("above", "rising") else "below"
 
 
-def _without_interval(outcome: Outcome, parts: Sequence[_Measured]) -> str:
+def _without_interval(outcome: Outcome, parts: Sequence[Measured]) -> str:
     if outcome.word != "no interval":
         return ""
     if math.isnan(outcome.found.estimate):
@@ -456,7 +383,7 @@ def _without_interval(outcome: Outcome, parts: Sequence[_Measured]) -> str:
     )
 
 
-def _absent(part: _Measured) -> str:
+def _absent(part: Measured) -> str:
     """What a part of a comparison is without; empty where it is measured."""
     name = "/".join(filter(None, (part.dataset, part.system.model, _depth(part.system), part.system.loss)))
     if not part.cells:
@@ -474,136 +401,3 @@ def _is_published(held: Held, datasets: Iterable[str]) -> bool:
     """Whether results are at published settings and, of these datasets, of published data."""
     sources = {cell.score["source"] for dataset in datasets for cell in held.results.scored(dataset)}
     return held.scale == PUBLISHED and sources <= {"official", "generated"}
-
-
-# --- systems --------------------------------------------------------------------------------------
-
-
-def _pair(results: Results, dataset: str, a: Side, b: Side | None) -> tuple[System | None, System | None]:
-    """The systems of two sides: where neither says how deep and both are of one model, as deep as both have it."""
-    first, second = _systems(results, dataset, a), _systems(results, dataset, b) if b else []
-    if b and first and second and a.model == b.model and a.depth is None and b.depth is None:
-        common = {system.depth for system in first} & {system.depth for system in second}
-        first = [system for system in first if system.depth in common] or first
-        second = [system for system in second if system.depth in common]
-    return (first[-1] if first else None), (second[-1] if second else None)
-
-
-def _systems(results: Results, dataset: str, side: Side) -> list[System]:
-    """The scored systems that a side may mean, by depth; of its losses the first that there is."""
-    scored = {cell.system for cell in results.scored(side.dataset or dataset) if cell.model == side.model}
-    if not side.losses:
-        return [system for system in scored if system.loss is None]
-    for loss in side.losses:
-        found = [system for system in scored if system.loss == loss and side.depth in (None, system.depth)]
-        if found:
-            return sorted(found, key=lambda system: system.depth or 0)
-    return []
-
-
-def _measured(results: Results, dataset: str, metric: str, mode: str, side: Side, system: System) -> _Measured:
-    own = side.dataset or dataset
-    per = None
-    if side.per:
-        found = _systems(results, side.per.dataset or own, side.per)
-        deep = [one for one in found if one.depth == system.depth] or found
-        chosen = deep[-1] if deep else System(side.per.model, (side.per.losses or (None,))[0], side.per.depth)
-        per = _measured(results, own, metric, mode, side.per, chosen)
-    return _Measured(results, own, system, mode, metric, side.steps, per)
-
-
-def _told(side: _Measured, dataset: str) -> str:
-    """A side in a line about a dataset: another one is named."""
-    if side.per and side.per.dataset != side.dataset:
-        own = _told(replace(side, per=None), dataset)
-        return (
-            f"{own} per the same on {side.per.dataset}" if side.per.system == side.system else f"{own} per {side.per}"
-        )
-    return f"{side} on {side.dataset}" if side.dataset != dataset else str(side)
-
-
-def _name(dataset: str, side: Side) -> str:
-    """The cells that a side asks for, as they are named, with * for any depth."""
-    parts: Iterable[Any] = (f"depth-{side.depth or '*'}", " or ".join(side.losses)) if side.losses else ()
-    return "/".join((side.dataset or dataset, side.model, *parts))
-
-
-# --- intervals ------------------------------------------------------------------------------------
-
-
-def _interval(kind: Kind, sides: Sequence[_Measured]) -> Interval:
-    """The quantity of a comparison, with its interval where every side has values of each test sequence."""
-    if kind == "value":
-        return _of(sides[0])
-    a, b = sides
-    if kind == "ratio":
-        return _ratio(a, b)
-    tabled = _tabled(a, b)
-    if tabled:
-        return tabled
-    known = a.values, b.values
-    if known[0] is None or known[1] is None:
-        return Interval(a.mean - b.mean)
-    found = _compare(known[0], known[1], a.groups)
-    return Interval(found.difference, found.low, found.high)
-
-
-def _of(side: _Measured) -> Interval:
-    if side.per:
-        return _ratio(replace(side, per=None), side.per)
-    values = side.values
-    if values is None:
-        return Interval(side.mean)
-    found = _compare(values, np.zeros((1, values.shape[1])), side.groups)
-    return Interval(found.difference, found.low, found.high)
-
-
-def _ratio(a: _Measured, b: _Measured) -> Interval:
-    """Of paired sides, or of two that were measured on other sequences. NaN where one is divided by 0 or less."""
-    if a.dataset != b.dataset or a.per or b.per:
-        return _unpaired(_of(a), _of(b))
-    first, second = a.values, b.values
-    above, below = (a.mean, b.mean) if first is None or second is None else (first.mean(), second.mean())
-    if not below > 0:
-        return Interval(math.nan)
-    ratio = float(above / below)
-    if first is None or second is None:
-        return Interval(ratio)
-    found = _compare(first, ratio * second, a.groups)
-    return Interval(ratio, ratio + found.low / float(below), ratio + found.high / float(below))
-
-
-def _unpaired(a: Interval, b: Interval) -> Interval:
-    if not (a.estimate > 0 and b.estimate > 0):
-        return Interval(math.nan)
-    ratio = a.estimate / b.estimate
-
-    def end(one: float, other: float) -> float:
-        """The distance of an end, of both parts together, on the logarithm."""
-        if one <= 0 or other <= 0 or math.inf in (one, other):
-            return math.inf
-        return math.hypot(math.log(one / a.estimate), math.log(other / b.estimate))
-
-    if math.isnan(a.low) or math.isnan(b.low):
-        return Interval(ratio)
-    return Interval(ratio, ratio * math.exp(-end(a.low, b.high)), ratio * math.exp(min(end(a.high, b.low), 700.0)))
-
-
-def _tabled(a: _Measured, b: _Measured) -> Interval | None:
-    """The row of the table of comparisons, where these two stand in it over the whole horizon."""
-    if a.steps or b.steps or a.dataset != b.dataset:
-        return None
-    rows = a.results.compared(a.dataset, a.metric, a.mode)
-    for first, second, sign in ((a, b, 1), (b, a, -1)):
-        row = rows[(rows["a"] == str(first.system)) & (rows["b"] == str(second.system))]
-        if len(row):
-            ends = sorted(sign * float(row[name].iloc[0]) for name in ("low", "high"))
-            return Interval(sign * float(row["difference"].iloc[0]), *ends)
-    return None
-
-
-def _compare(a: np.ndarray, b: np.ndarray, groups: np.ndarray | None) -> Any:
-    count = a.shape[1]
-    if groups is None and count > BLOCKS:
-        groups = np.arange(count) * BLOCKS // count
-    return compare(a, b, groups=groups)
