@@ -32,15 +32,16 @@ import psutil
 
 from framecast.artifacts import read_json, sha256_of
 from framecast.upkeep import driver
+from tests.conftest import compile_source
 from tests.slurm.one_node import Job, OneNode, SlurmError
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 HASTE = (
     "--slurm-patient-init-seconds-before-status-checks",
-    "3",
+    "1",
     "--slurm-patient-patience",
-    "0.1",
+    "0.05",
 )  #: a small cluster
 SNAKEMAKE = ("snakemake", "--profile", "slurm", *HASTE)
 NODES, CPUS, GPUS, MEMORY = 2, 4, 2, 8000
@@ -159,6 +160,7 @@ def new_source(folder: Path, grid: dict[str, str]) -> Path:
             assert text.count(old) == 1, f"{file}: {old!r}"
             text = text.replace(old, new)
         (folder / file).write_text(text, encoding="utf-8")
+    compile_source(folder)
     return folder
 
 

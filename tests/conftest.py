@@ -1,5 +1,6 @@
 """Shared ground of the tests: a small study in a folder of its own, and the real programs run in it."""
 
+import compileall
 import itertools
 import os
 import shutil
@@ -13,10 +14,12 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import HTTPServer
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from typing import Any
 
 import pytest
 
+from framecast.study import source
 from tests import warm
 
 ROOT = Path(__file__).parents[1]
@@ -101,6 +104,22 @@ def framecast(study: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return run("framecast", *arguments, cwd=study, **options)
 
     return call
+
+
+def compile_source(folder: Path) -> None:
+    """Leave beside a copy of the source what the first process to import it would: what is compiled, and its facts.
+
+    Each file holds for what the source says and not for when it was written, so that ``share_compiled`` can hand it on.
+    """
+    compileall.compile_dir(folder / "src", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+    for path in (folder / "src").rglob("*.py"):
+        source.read(path)
+
+
+def share_compiled(folder: Path, other: Path) -> None:
+    """Let another copy of the same source begin with all of that. A file that is edited there is compiled anew."""
+    for cache in (folder / "src").rglob("__pycache__"):
+        shutil.copytree(cache, other / cache.relative_to(folder), copy_function=os.link)
 
 
 @contextmanager

@@ -74,7 +74,6 @@ class Dawdler(Seq2SeqLSTM):
 SEVERAL = (
     "import sys; from framecast.cli import app; [app(line.split(), standalone_mode=False) for line in sys.argv[1:]]"
 )
-PATIENCE = ("--slurm-patient-patience", "0.05")  #: pauses of seconds and not of minutes
 LOW = {"FRAMECAST_PARTITION": "low", "FRAMECAST_CPUS": "3"}  #: one job on each node
 
 
@@ -191,7 +190,7 @@ def test_signals_limits_and_cancelling_are_outlived_and_named(grid: Grid, slurm:
     grid.hoard(fattest, 2500)
     retried = ("--retries", "2")
     limits = {"FRAMECAST_CPUS": "1", "FRAMECAST_MEMORY_MB": "2000"}
-    driver = grid.study.driver(*PATIENCE, *retried, *grid.targets(*SEEDS), **limits)
+    driver = grid.study.driver(*retried, *grid.targets(*SEEDS), **limits)
     strikes: dict[int, Callable[[], object]] = {
         term: lambda: slurm.run("scancel", "--signal=TERM", f"{grid.job(term).id}.0"),
         usr1: lambda: slurm.run("scancel", "--signal=USR1", f"{grid.job(usr1).id}.0"),
@@ -273,7 +272,7 @@ def test_a_cell_longer_than_a_job_trains_in_slices(grid: Grid, tmp_path: Path) -
     grid.shim(tmp_path, "squeue", f'case "$*" in *%L*) {left};; *) exec "$real" "$@";; esac')
     grid.dawdle(requeued, refused)
     limits = {"FRAMECAST_CPUS": "1", "FRAMECAST_WALLTIME": "60", "FRAMECAST_MARGIN": "1800"}
-    driver = grid.study.driver(*PATIENCE, *grid.targets(requeued, refused), **limits, **late, **path)
+    driver = grid.study.driver(*grid.targets(requeued, refused), **limits, **late, **path)
     for seed in (requeued, refused):
         grid.reach(seed, attempts=2)
         grid.hurry(seed)
@@ -304,7 +303,7 @@ def test_a_cell_longer_than_a_job_trains_in_slices(grid: Grid, tmp_path: Path) -
 def test_lost_machines_and_outranked_jobs_are_queued_again_and_nobody_writes_twice(grid: Grid, slurm: OneNode) -> None:
     first, second = SEEDS[:2]
     grid.dawdle(first, second)
-    driver = grid.study.driver(*PATIENCE, *grid.targets(first, second), **LOW)
+    driver = grid.study.driver(*grid.targets(first, second), **LOW)
     for seed in (first, second):
         grid.reach(seed)
     there = {seed: grid.job(seed).nodes for seed in (first, second)}
@@ -350,7 +349,7 @@ def test_refused_submissions_and_a_controller_that_dies_cost_no_cell(
     )
     grid.dawdle(*seeds)
     slurm.drain(*slurm.nodes)  # what runs already would be found again
-    driver = grid.study.driver(*PATIENCE, *grid.targets(*seeds), FRAMECAST_CPUS="1", **path)
+    driver = grid.study.driver(*grid.targets(*seeds), FRAMECAST_CPUS="1", **path)
     until(lambda: grid.study.printed().count("has been submitted") == 4, "four submissions")
     slurm.kill_controller(saved=False)
     slurm.start_controller()
@@ -367,7 +366,7 @@ def test_refused_submissions_and_a_controller_that_dies_cost_no_cell(
     assert driver.wait(timeout=STUCK_SECONDS) == 0
     printed = grid.study.printed()
     assert printed.count("Slurm no longer knows job") == printed.count("Trying to restart") == forgotten
-    assert "Unable to contact slurm controller (connect failure); trying again in 0.1 s (1 of 8)" in printed
+    assert "Unable to contact slurm controller (connect failure); trying again in 0.04 s (1 of 8)" in printed
     assert all(grid.endings(seed) == ["done"] for seed in seeds)
     grid.same_as_calm(*seeds)
 
