@@ -145,7 +145,7 @@ def compile_source(folder: Path) -> None:
 def share_compiled(folder: Path, other: Path) -> None:
     """Let another copy of the same source begin with all of that. A file that is edited there is compiled anew."""
     for cache in (folder / "src").rglob("__pycache__"):
-        shutil.copytree(cache, other / cache.relative_to(folder), copy_function=os.link)
+        shutil.copytree(cache, other / cache.relative_to(folder))
 
 
 @contextmanager
