@@ -32,15 +32,16 @@ import psutil
 
 from framecast.artifacts import read_json, sha256_of
 from framecast.upkeep import driver
+from tests.conftest import compile_source
 from tests.slurm.one_node import Job, OneNode, SlurmError
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 HASTE = (
     "--slurm-patient-init-seconds-before-status-checks",
-    "3",
+    "1",
     "--slurm-patient-patience",
-    "0.1",
+    "0.05",
 )  #: a small cluster
 SNAKEMAKE = ("snakemake", "--profile", "slurm", *HASTE)
 NODES, CPUS, GPUS, MEMORY = 2, 4, 2, 8000
@@ -69,6 +70,7 @@ class Study:
 
     folder: Path
     cluster: OneNode
+    programs: Path = BIN  #: the folder of those that are started here
     extra: dict[str, str] = field(default_factory=dict)  #: of a round: how long its slices are
 
     def environment(self) -> dict[str, str]:
@@ -89,7 +91,7 @@ class Study:
             log.write(f"\n=== {' '.join(command)}\n".encode())
             log.flush()
             return subprocess.Popen(
-                [BIN / command[0], *command[1:]],
+                [self.programs / command[0], *command[1:]],
                 cwd=self.folder,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
@@ -159,6 +161,7 @@ def new_source(folder: Path, grid: dict[str, str]) -> Path:
             assert text.count(old) == 1, f"{file}: {old!r}"
             text = text.replace(old, new)
         (folder / file).write_text(text, encoding="utf-8")
+    compile_source(folder)
     return folder
 
 
@@ -354,21 +357,31 @@ def judge(study: Study, expected: dict[str, str]) -> None:
 STARTING_SECONDS = 10  #: an attempt counts from its process, which then loads its libraries before it takes the cell
 
 
-def reference(source: Path, folder: Path, cluster: OneNode) -> dict[str, str]:
+def reference(source: Path, folder: Path, cluster: OneNode, programs: Path) -> dict[str, str]:
     """Make the grid on this machine in peace; gives the sha256 of all that it makes."""
-    study = Study(shutil.copytree(source, folder), cluster)
+    study = Study(shutil.copytree(source, folder), cluster, programs)
     if (code := study.start("snakemake", "--cores", "2").wait()) != 0:
         raise Difference(f"the undisturbed run ended with {code}")
     return study.hashes()
 
 
 def soak(
-    place: Path, cluster: OneNode, *, seconds: float, seed: int, faults: int = FAULTS, grid: dict[str, str] = GRID
+    place: Path,
+    cluster: OneNode,
+    *,
+    seconds: float,
+    seed: int,
+    faults: int = FAULTS,
+    grid: dict[str, str] = GRID,
+    programs: Path = BIN,
 ) -> Counter[str]:
-    """Rounds until the time is up, at least one; the counts of what was done. Difference at the first that is wrong."""
+    """Rounds until the time is up, at least one; the counts of what was done. Difference at the first that is wrong.
+
+    The undisturbed run is that of ``programs``; the rounds are the real ones'.
+    """
     counts, began = Counter[str](), time.monotonic()
     source = new_source(place / "source", grid)
-    expected = reference(source, place / "calm", cluster)
+    expected = reference(source, place / "calm", cluster, programs)
     print(f"reference: {len(expected)} files in {time.monotonic() - began:.0f} s", flush=True)
     end = time.monotonic() + seconds
     while not counts["rounds"] or time.monotonic() < end:

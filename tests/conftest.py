@@ -1,5 +1,6 @@
 """Shared ground of the tests: a small study in a folder of its own, and the real programs run in it."""
 
+import compileall
 import itertools
 import os
 import shutil
@@ -13,10 +14,12 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import HTTPServer
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from typing import Any
 
 import pytest
 
+from framecast.study import source
 from tests import warm
 
 ROOT = Path(__file__).parents[1]
@@ -35,17 +38,43 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         warm.withdraw()
 
 
+#: The files that take longest, longest first. Only the order in which they are begun depends on this.
+LONGEST = (
+    "slurm/test_faults_jobs.py",
+    "slurm/test_chaos.py",
+    "slurm/test_faults_driver.py",
+    "pipeline/test_resume.py",
+    "pipeline/test_promises.py",
+    "pipeline/test_workflow.py",
+    "test_faults.py",
+    "slurm/test_docs.py",
+    "pipeline/test_paper_scale.py",
+    "slurm/test_one_node.py",
+    "test_faults_more.py",
+    "pipeline/test_local_faults.py",
+    "study/test_params.py",
+    "training/test_kills.py",
+    "test_security.py",
+    "study/test_scale.py",
+    "figures/test_figures.py",
+    "study/test_grid.py",
+    "evaluation/test_causality.py",
+    "report/test_report.py",
+)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that wait for Slurm beside files that compute, the slow ones first, so that no core idles at the end.
+    """Files that wait for Slurm beside files that compute, the longest first, so that no core idles at the end.
 
     Workers take whole files in this order (``--dist loadfile --no-loadscope-reorder``).
     """
+    rank = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
     slow, waits = Counter[Path](), dict[Path, bool]()
     for item in items:
         slow[item.path] += item.get_closest_marker("slow") is not None
         waits[item.path] = item.get_closest_marker("slurm") is not None
-    files = sorted(waits, key=lambda path: -slow[path])
+    files = sorted(waits, key=lambda path: (rank.get(path, len(rank)), -slow[path]))
     waiting = [path for path in files if waits[path]]
     computing = [path for path in files if not waits[path]]
     order = [path for pair in itertools.zip_longest(waiting, computing) for path in pair if path]
@@ -101,6 +130,22 @@ def framecast(study: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return run("framecast", *arguments, cwd=study, **options)
 
     return call
+
+
+def compile_source(folder: Path) -> None:
+    """Leave beside a copy of the source what the first process to import it would: what is compiled, and its facts.
+
+    Each file holds for what the source says and not for when it was written, so that ``share_compiled`` can hand it on.
+    """
+    compileall.compile_dir(folder / "src", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+    for path in (folder / "src").rglob("*.py"):
+        source.read(path)
+
+
+def share_compiled(folder: Path, other: Path) -> None:
+    """Let another copy of the same source begin with all of that. A file that is edited there is compiled anew."""
+    for cache in (folder / "src").rglob("__pycache__"):
+        shutil.copytree(cache, other / cache.relative_to(folder))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.conftest import LONGEST, ROOT
 
 PACKAGE = ROOT / "src" / "framecast"
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -82,3 +82,7 @@ def test_the_page_names_only_what_there_is() -> None:
         assert any((base / path).is_file() for base in (ROOT, PACKAGE)), path
     for target in re.findall(r"\]\(([^)]+)\)", PAGE):
         assert (ROOT / "docs" / target).is_file(), target
+
+
+def test_the_files_that_are_begun_first_are_there() -> None:
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []

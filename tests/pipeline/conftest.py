@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, compile_source, run, share_compiled
 
 TRACKED = ("Snakefile", "workflow", "profiles", "slurm", "gpus", "src", "dvc.yaml", ".dvcignore", ".gitignore")
 KEYED = ("processed", "runs", "scores")
@@ -102,7 +102,10 @@ def probe_files(*cells: str) -> set[str]:
 
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
-    """A maker of fresh clones in which nothing has run, all with the same local directory as DVC remote."""
+    """A maker of fresh clones in which nothing has run, all with the same local directory as DVC remote.
+
+    Their source is compiled already, for all of them at once.
+    """
     place = tmp_path_factory.mktemp("clones")
     source = Clone(place / "source")
     source.folder.mkdir()
@@ -121,11 +124,13 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
     source.git("init", "--quiet", "--initial-branch", "main")
     source("dvc", "remote", "add", "--default", "store", str(place / "store"))
     source.commit("The study, not yet run")
+    compile_source(source.folder)
     numbers = itertools.count(1)
 
     def clone(origin: Path = source.folder) -> Clone:
         made = Clone(place / f"clone-{next(numbers)}")
         source.git("clone", "--quiet", str(origin), str(made.folder))
+        share_compiled(source.folder, made.folder)
         return made
 
     return clone
@@ -143,6 +148,8 @@ def built(fresh: Callable[[], Clone], tmp_path_factory: pytest.TempPathFactory) 
         if where.exists():
             return Clone(Path(where.read_text(encoding="utf-8")))
         clone = fresh()
+        for cache in list((clone.folder / "src").rglob("__pycache__")):  # and from nothing, as a user's first run
+            shutil.rmtree(cache)
         clone("dvc", "repro", cold=True)
         clone.commit("The study, run")
         clone("dvc", "push")

@@ -76,7 +76,7 @@ def late(made):
     for path in there:
         os.rename(path, path + ".late")
     tell(f"{len(there)} files of {VERB} are late")
-    back = 'sleep 6; for path; do mv "$path.late" "$path"; done'
+    back = 'sleep 3; for path; do mv "$path.late" "$path"; done'
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     subprocess.Popen(["bash", "-c", back, "bash", *there], start_new_session=True, **quiet)
 

@@ -24,7 +24,7 @@ def test_published_moving_mnist_cell_trains_and_is_scored(tmp_path: Path) -> Non
     cell = "moving_mnist/seq2seq_convlstm/depth-1/mse/seed-1"
     run("framecast", "prepare", "moving_mnist", cwd=tmp_path, FRAMECAST_MIRROR=str(SHARED))
     run("python", "-m", "framecast", "train", cell, cwd=tmp_path)
-    run("python", "-m", "framecast", "evaluate", cell, cwd=tmp_path)
+    run("framecast", "evaluate", cell, cwd=tmp_path)
     (run_json,) = (tmp_path / "data" / "runs").rglob("run.json")
     (score_json,) = (tmp_path / "data" / "scores").rglob("score.json")
     made, scored = json.loads(run_json.read_text()), json.loads(score_json.read_text())

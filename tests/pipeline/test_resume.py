@@ -22,6 +22,7 @@ from framecast.artifacts import sha256_of
 from framecast.cluster import lease, slurm
 from framecast.errors import UserError
 from framecast.upkeep import driver
+from tests import warm
 from tests.conftest import BIN, STUCK_SECONDS, one_line, until
 from tests.pipeline.conftest import CONVLSTM, KEYED, LSTM, Clone
 
@@ -81,11 +82,11 @@ class Gate:
         """Whether these have arrived."""
         return all(f"{cell}/" in (self.folder / "gate.held").read_text() for cell in cells)
 
-    def environment(self, clone: Clone) -> dict[str, str]:
-        """What a process of the clone needs to meet the gate."""
+    def environment(self, clone: Clone, place: Path) -> dict[str, str]:
+        """What a process of the clone needs to meet the gate, and to find its programs in a place."""
         paths = f"{self.folder}{os.pathsep}{clone.environment['PYTHONPATH']}"
         around = {**os.environ, **clone.environment}
-        path = f"{BIN}{os.pathsep}{around['PATH']}"
+        path = f"{place}{os.pathsep}{around['PATH']}"
         return {**around, "PATH": path, "PYTHONPATH": paths, "GATE": str(self.file)}
 
 
@@ -132,16 +133,20 @@ def gate(tmp_path: Path) -> Gate:
 
 @pytest.fixture
 def start(gate: Gate) -> Iterator[Start]:
-    """Start programs in a clone; whatever is left of them when the test ends is killed."""
+    """Start programs in a clone; whatever is left of them when the test ends is killed.
+
+    They are the real ones, for what is about their processes. Where nothing but their words and files is looked at, a
+    ``place`` can have others, which they start their jobs from, too.
+    """
     running: list[Started] = []
 
-    def starter(clone: Clone, *command: str, **environment: str) -> Started:
+    def starter(clone: Clone, *command: str, place: Path = BIN, **environment: str) -> Started:
         log = gate.folder / f"log-{len(running)}"
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [BIN / command[0], *command[1:]],
+                [place / command[0], *command[1:]],
                 cwd=clone.folder,
-                env={**gate.environment(clone), **environment},
+                env={**gate.environment(clone, place), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -316,7 +321,7 @@ def test_a_second_driver_stops_at_once_and_the_first_ends_well(
 ) -> None:
     without(pulled, CONVLSTM)
     gate.close(CONVLSTM)
-    running = start(pulled, *first)
+    running = start(pulled, *first, place=warm.programs())
     until(lambda: gate.holds(CONVLSTM), "a cell in training")
 
     second = pulled("snakemake", check=False)
@@ -327,7 +332,8 @@ def test_a_second_driver_stops_at_once_and_the_first_ends_well(
     third = pulled("dvc", "repro", check=False)
     assert third.returncode
     if first[0] == "dvc":
-        assert f"(PID {running.process.pid})" in third.stderr
+        (told,) = set(re.findall(r"\(PID (\d+)\)", third.stderr))
+        assert psutil.Process(int(told)) in driver_processes(pulled.folder)
     assert "still alive" in one_line(pulled(*RESUME, check=False))
 
     gate.open()
@@ -341,7 +347,7 @@ def test_a_second_driver_stops_at_once_and_the_first_ends_well(
 def test_one_of_two_at_the_same_instant_goes_on(pulled: Clone, start: Start, gate: Gate) -> None:
     without(pulled, CONVLSTM)
     gate.close()
-    both = [start(pulled, "snakemake") for _ in range(2)]
+    both = [start(pulled, "snakemake", place=warm.programs()) for _ in range(2)]
     codes = sorted(one.process.wait(timeout=STUCK_SECONDS) for one in both)
     assert codes == [0, 1], [one.printed() for one in both]
     refused = re.compile(

@@ -9,6 +9,7 @@ import yaml
 
 from framecast.study import reading
 from framecast.study.grid import Grid
+from tests import warm
 from tests.conftest import ROOT, run, until
 from tests.pipeline.conftest import CONVLSTM, Clone
 from tests.pipeline.test_resume import Gate, Start, gate, start
@@ -163,7 +164,7 @@ def test_a_second_start_of_either_engine_is_told_so_and_the_first_goes_on(
 ) -> None:
     pulled.edit("params.yaml", ("hidden_channels: 4", "hidden_channels: 2"))
     gate.close(CONVLSTM)
-    first = start(pulled, "snakemake")
+    first = start(pulled, "snakemake", place=warm.programs())
     until(lambda: gate.holds(CONVLSTM), "a cell in training")
     second = pulled("snakemake", check=False)
     third = pulled("dvc", "repro", check=False)

@@ -28,7 +28,9 @@ from tests.slurm.one_node import PACKAGES, Job, OneNode, missing
 __all__ = ["built", "fresh"]  # fixtures of the pipeline's tests that are fixtures here, too
 
 
-SNAKEMAKE = ("snakemake", "--profile", "slurm", "--slurm-patient-init-seconds-before-status-checks", "3")
+#: The profile's pauses are for a cluster of hundreds of jobs: between two looks at the queue up to a minute.
+HASTE = ("--slurm-patient-init-seconds-before-status-checks", "1", "--slurm-patient-patience", "0.02")
+SNAKEMAKE = ("snakemake", "--profile", "slurm", *HASTE)
 
 
 @pytest.hookimpl(tryfirst=True)

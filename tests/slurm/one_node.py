@@ -183,6 +183,16 @@ class OneNode:
         self._launch("slurmctld", "slurmctld", "-D", "-f", str(self.configuration))
         self._wait(self._answers, "slurmctld does not answer", "slurmctld")
 
+    @contextlib.contextmanager
+    def short_of_patience(self) -> Iterator[None]:
+        """Let clients wait for an answer only a second: while the controller is away none will come."""
+        text = self.configuration.read_text(encoding="utf-8")
+        self.configuration.write_text(re.sub("MessageTimeout=.*", "MessageTimeout=1", text), encoding="utf-8")
+        try:
+            yield
+        finally:
+            self.configuration.write_text(text, encoding="utf-8")
+
     def kill_node(self, name: str, *, jobs: bool = True, declare: bool = True) -> None:
         """Lose a node: SIGKILL its slurmd and, unless only the network is lost, all that runs there.
 

@@ -48,6 +48,9 @@ def followed(slurm: OneNode, fresh: Callable[[], Clone]) -> Followed:
     folder = fresh().folder
     shutil.rmtree(folder / ".git")
     study = ClusterStudy(folder, slurm)
+    study.edit("slurm/config.yaml", ("seconds-before-status-checks: 10", "seconds-before-status-checks: 1"))
+    with (folder / "slurm" / "config.yaml").open("a") as profile:
+        profile.write("slurm-patient-patience: 0.02\n")  # eight jobs, and not hundreds
     study("dvc", "config", "--local", "core.no_scm", "true")  # the harness' folder is no git clone
     path = study.environment["PATH"].replace(str(BIN), str(warm.programs()))  # warm processes, in the jobs too
     script = "\n".join(["set -euo pipefail", *(f"echo '$ {line}'\n{line}" for line in commands())])

@@ -97,7 +97,8 @@ def test_a_controller_that_does_not_answer(grid: ClusterStudy, monkeypatch: pyte
     record(command=" ".join(SNAKEMAKE))
     seen = frozen(grid.folder)
     grid.cluster.kill_controller(saved=False)
-    refusal = one_line(grid(*RESUME, check=False))
+    with grid.cluster.short_of_patience():
+        refusal = one_line(grid(*RESUME, check=False))
     assert refusal == (
         "framecast: resume: the Slurm controller does not answer, so its jobs may be alive; try again when it does"
     )

@@ -74,7 +74,6 @@ class Dawdler(Seq2SeqLSTM):
 SEVERAL = (
     "import sys; from framecast.cli import app; [app(line.split(), standalone_mode=False) for line in sys.argv[1:]]"
 )
-PATIENCE = ("--slurm-patient-patience", "0.05")  #: pauses of seconds and not of minutes
 LOW = {"FRAMECAST_PARTITION": "low", "FRAMECAST_CPUS": "3"}  #: one job on each node
 
 
@@ -155,9 +154,25 @@ class Grid:
         [found] = [job for job in self.study.jobs() if f"_mse_{seed}_" in job.comment and not job.finished]
         return found
 
+    def reached(self, seed: int, attempts: int = 1) -> bool:
+        """Whether a cell is in the middle of an attempt, or was in that of a later one."""
+        return len(made := self.attempts(seed)) >= attempts and made[-1].rate > 0
+
     def reach(self, seed: int, attempts: int = 1) -> None:
         """Wait until a cell is in the middle of an attempt."""
-        until(lambda: len(made := self.attempts(seed)) >= attempts and made[-1].rate, f"attempt {attempts} at {seed}")
+        until(lambda: self.reached(seed, attempts), f"attempt {attempts} at {seed}")
+
+    def hurry_from(self, attempts: int, *seeds: int) -> None:
+        """Let each of these cells hurry as soon as it is in the middle of that attempt, whichever comes first."""
+        left = list(seeds)
+
+        def all_hurry() -> bool:
+            for seed in [seed for seed in left if self.reached(seed, attempts)]:
+                self.hurry(seed)
+                left.remove(seed)
+            return not left
+
+        until(all_hurry, f"attempt {attempts} at each of {seeds}")
 
     def status(self, **environment: str) -> dict[str, str]:
         """What ``framecast status`` says of each cell that it names."""
@@ -191,7 +206,7 @@ def test_signals_limits_and_cancelling_are_outlived_and_named(grid: Grid, slurm:
     grid.hoard(fattest, 2500)
     retried = ("--retries", "2")
     limits = {"FRAMECAST_CPUS": "1", "FRAMECAST_MEMORY_MB": "2000"}
-    driver = grid.study.driver(*PATIENCE, *retried, *grid.targets(*SEEDS), **limits)
+    driver = grid.study.driver(*retried, *grid.targets(*SEEDS), **limits)
     strikes: dict[int, Callable[[], object]] = {
         term: lambda: slurm.run("scancel", "--signal=TERM", f"{grid.job(term).id}.0"),
         usr1: lambda: slurm.run("scancel", "--signal=USR1", f"{grid.job(usr1).id}.0"),
@@ -204,9 +219,7 @@ def test_signals_limits_and_cancelling_are_outlived_and_named(grid: Grid, slurm:
             told = grid.status()[name(term)]
             assert re.fullmatch(rf"running step \d+/{STEPS}, \d+ s left, job \d+ on \S+", told), told
         strikes[seed]()
-    for seed in strikes:
-        grid.reach(seed, attempts=2)
-        grid.hurry(seed)
+    grid.hurry_from(2, *strikes)
     assert driver.wait(timeout=STUCK_SECONDS) == 1
     done, total = map(int, re.findall(r"(\d+) of (\d+) steps \(\d+%\) done", grid.study.printed())[-1])
     assert done == total - 1, (done, total)
@@ -258,7 +271,7 @@ def test_signals_limits_and_cancelling_are_outlived_and_named(grid: Grid, slurm:
 def test_a_cell_longer_than_a_job_trains_in_slices(grid: Grid, tmp_path: Path) -> None:
     """One job's slices by requeue; where Slurm refuses that, Snakemake's retries; and outputs that are seen late.
 
-    What a training is told of the time that its job has left is half a minute more than the margin, whenever it asks:
+    What a training is told of the time that its job has left is ten seconds more than the margin, whenever it asks:
     the real limit would also count how long this machine takes to start it.
     """
     requeued, refused = SEEDS[:2]
@@ -269,14 +282,12 @@ def test_a_cell_longer_than_a_job_trains_in_slices(grid: Grid, tmp_path: Path) -
     }
     asks = f'case "$1 $(tr "\\0" " " < /proc/$PPID/cmdline)" in requeue*seed-{refused}*)'
     path = grid.shim(tmp_path, "scontrol", f'{asks} echo it is disabled >&2; exit 1;; esac\nexec "$real" "$@"')
-    left = f'"$real" "$@" | tee -a {tmp_path}/left | sed "s/[^|]*$/30:30/"'
+    left = f'"$real" "$@" | tee -a {tmp_path}/left | sed "s/[^|]*$/30:10/"'
     grid.shim(tmp_path, "squeue", f'case "$*" in *%L*) {left};; *) exec "$real" "$@";; esac')
     grid.dawdle(requeued, refused)
     limits = {"FRAMECAST_CPUS": "1", "FRAMECAST_WALLTIME": "60", "FRAMECAST_MARGIN": "1800"}
-    driver = grid.study.driver(*PATIENCE, *grid.targets(requeued, refused), **limits, **late, **path)
-    for seed in (requeued, refused):
-        grid.reach(seed, attempts=2)
-        grid.hurry(seed)
+    driver = grid.study.driver("--retries", "9", *grid.targets(requeued, refused), **limits, **late, **path)
+    grid.hurry_from(2, requeued, refused)
     assert driver.wait(timeout=STUCK_SECONDS) == 0
 
     for seed in (requeued, refused):
@@ -304,7 +315,7 @@ def test_a_cell_longer_than_a_job_trains_in_slices(grid: Grid, tmp_path: Path) -
 def test_lost_machines_and_outranked_jobs_are_queued_again_and_nobody_writes_twice(grid: Grid, slurm: OneNode) -> None:
     first, second = SEEDS[:2]
     grid.dawdle(first, second)
-    driver = grid.study.driver(*PATIENCE, *grid.targets(first, second), **LOW)
+    driver = grid.study.driver(*grid.targets(first, second), **LOW)
     for seed in (first, second):
         grid.reach(seed)
     there = {seed: grid.job(seed).nodes for seed in (first, second)}
@@ -350,7 +361,7 @@ def test_refused_submissions_and_a_controller_that_dies_cost_no_cell(
     )
     grid.dawdle(*seeds)
     slurm.drain(*slurm.nodes)  # what runs already would be found again
-    driver = grid.study.driver(*PATIENCE, *grid.targets(*seeds), FRAMECAST_CPUS="1", **path)
+    driver = grid.study.driver(*grid.targets(*seeds), FRAMECAST_CPUS="1", **path)
     until(lambda: grid.study.printed().count("has been submitted") == 4, "four submissions")
     slurm.kill_controller(saved=False)
     slurm.start_controller()
@@ -367,7 +378,7 @@ def test_refused_submissions_and_a_controller_that_dies_cost_no_cell(
     assert driver.wait(timeout=STUCK_SECONDS) == 0
     printed = grid.study.printed()
     assert printed.count("Slurm no longer knows job") == printed.count("Trying to restart") == forgotten
-    assert "Unable to contact slurm controller (connect failure); trying again in 0.1 s (1 of 8)" in printed
+    assert "Unable to contact slurm controller (connect failure); trying again in 0.04 s (1 of 8)" in printed
     assert all(grid.endings(seed) == ["done"] for seed in seeds)
     grid.same_as_calm(*seeds)
 

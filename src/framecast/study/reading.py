@@ -79,10 +79,11 @@ def _merged(base: Any, change: Any) -> Any:
     return {**base, **{key: _merged(base.get(key), value) for key, value in change.items()}}
 
 
-def _refuse_keys_of_no_text(node: Any, path: tuple[Any, ...]) -> None:
+def _refuse_keys_of_no_text(node: dict[Any, Any] | list[Any], path: tuple[Any, ...]) -> None:
     """YAML knows more keys than JSON: ``no`` is a truth value, and 1 is a number."""
     for key in node if isinstance(node, dict) else ():
         if not isinstance(key, str):
             raise Wrong(path, f"found the key {shown(key)}, a YAML {type(key).__name__}; allowed: text (in quotes)")
-    for key, value in node.items() if isinstance(node, dict) else enumerate(node if isinstance(node, list) else ()):
-        _refuse_keys_of_no_text(value, (*path, key))
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+        if isinstance(value, (dict, list)):
+            _refuse_keys_of_no_text(value, (*path, key))
