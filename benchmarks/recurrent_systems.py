@@ -1,7 +1,7 @@
 """A training step of each recurrent system at the paper's size as a fraction of what its convolutions reach alone.
 
-Published widths on 64×64 frames of Moving MNIST, ten frames after ten, a batch of one, on one core of the CPU. A whole
-step takes up to minutes, so a shorter one is measured, of fewer frames, and what a step does once whatever its length
+Published widths on 64×64 frames of Moving MNIST, ten frames after ten, a batch of one, on one core, in seconds of its
+time, which others on the machine do not lengthen. A whole step takes up to minutes, so a shorter one is measured, of fewer frames, and what a step does once whatever its length
 (norms of the gradients, the optimiser) is weighed as in a whole one:
 
     fraction = s·a / (s·(t − u) + u)      s = time steps of a whole step / of the short one
@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from benchmarks.base import Row, paired
+from benchmarks.base import Row, paired, seconds
 from benchmarks.training_step import as_in_a_job, convolutions
 from framecast.data.base import StoredSplit
 from framecast.losses.base import WeightedLoss
@@ -80,7 +80,7 @@ def _compared(system: System) -> Row:
     torch.manual_seed(0)
     trainer = _trainer(system, context, horizon)
     alone, _ = convolutions(trainer)
-    step, convolved, ratio = paired(trainer._step, alone, repeats=3)
+    step, convolved, ratio = paired(trainer._step, alone, repeats=3, clock=time.process_time)
     longer = system.steps(*WHOLE) / system.steps(context, horizon)
     once = _update(trainer) / step
     fraction = longer * ratio / (longer * (1 - once) + once)
@@ -104,13 +104,12 @@ def _trainer(system: System, context: int, horizon: int) -> Trainer:
 
 def _update(trainer: Trainer) -> float:
     """Seconds of what follows the backward pass; the gradients of the last step still lie there."""
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
+
+    def update() -> None:
         optimizers.gradient_norms(trainer.parameters).sum().item()
         trainer.optimizer.step(1e-4)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+
+    return statistics.median(seconds(update, time.process_time) for _ in range(3))
 
 
 class _Living(TorchDispatchMode):
