@@ -32,13 +32,13 @@ def test_killed_at_random_moments_the_bundle_is_the_same(tmp_path: Path) -> None
 def test_a_sampled_system_that_is_killed_leaves_the_same_too(tmp_path: Path) -> None:
     """Masks, a penalty and the second update on reversed time, under a few kills."""
     cell = kill_loop.cell("predrnn")
-    calm = kill_loop.study(tmp_path / "calm", epochs=12, kind="predrnn")
+    calm = kill_loop.study(tmp_path / "calm", epochs=8, kind="predrnn")
     expected, seconds = kill_loop.undisturbed(calm, cell)
     chance, counts = random.Random(0), Counter[str]()
-    while kill_loop.sent(counts) < 4:
+    while kill_loop.sent(counts) < 3:
         folder = tmp_path / f"{kill_loop.sent(counts)}"
         shutil.copytree(calm, folder, ignore=shutil.ignore_patterns("runs", "log"))
-        assert kill_loop.killed(folder, chance, counts, seconds, 4, cell) == expected
+        assert kill_loop.killed(folder, chance, counts, seconds, 3, cell) == expected
     assert counts["exit 0"] < sum(counts.values()) - kill_loop.sent(counts)
 
 
