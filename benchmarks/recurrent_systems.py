@@ -1,8 +1,9 @@
 """A training step of each recurrent system at the paper's size as a fraction of what its convolutions reach alone.
 
 Published widths on 64×64 frames of Moving MNIST, ten frames after ten, a batch of one, on one core, in seconds of its
-time, which others on the machine do not lengthen. A whole step takes up to minutes, so a shorter one is measured, of fewer frames, and what a step does once whatever its length
-(norms of the gradients, the optimiser) is weighed as in a whole one:
+time, which others on the machine do not lengthen. A whole step takes up to minutes, so a shorter one is measured, of
+fewer frames, and what a step does once whatever its length (norms of the gradients, the optimiser) is weighed as in a
+whole one:
 
     fraction = s·a / (s·(t − u) + u)      s = time steps of a whole step / of the short one
                                           a, t, u = seconds of the convolutions alone, of the short step, of the update

@@ -58,12 +58,12 @@ def _runnable() -> list[str]:
 def _compared(name: str, device: torch.device) -> list[Row]:
     trainer = _trainer(RECIPES[name], device, channels_last="channels last" in name)
     alone, operations = convolutions(trainer)
-    step, convolutions, fraction = paired(_finished(trainer._step, device), _finished(alone, device))
+    step, convolved, fraction = paired(_finished(trainer._step, device), _finished(alone, device))
     label = f"ConvLSTM step, {device.type}, {name}"
     compared = Row(
         label,
         f"{step * 1e3:.1f} ms/step",
-        f"{convolutions * 1e3:.1f} ms (its convolutions alone)",
+        f"{convolved * 1e3:.1f} ms (its convolutions alone)",
         100 * fraction,
         "%",
         f"≥ {GOAL:.0%}",

@@ -85,7 +85,7 @@ def cell(kind: str) -> str:
 
 
 def tree(epochs: int, kind: str | None = None) -> dict[str, Any]:
-    """The tiny study, ``epochs`` long, with a small system of a kind in the model ``killed``, where one is asked for."""
+    """The tiny study, ``epochs`` long, with a small system of a kind as the model ``killed``, or without."""
     whole: dict[str, Any] = yaml.safe_load(SOURCE.read_text())
     whole["training"]["epochs"] = epochs
     if kind is not None:

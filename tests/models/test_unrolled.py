@@ -140,7 +140,7 @@ def test_a_mask_says_for_each_sequence_and_step_what_is_read(name: str) -> None:
 
 @EVERY
 def test_what_is_inside_is_what_forecasts_and_the_gates_explain_it(name: str) -> None:
-    """The top maps give the very forecasts; with one channel, whose mean is the gate itself, h′ and c′ follow from them."""
+    """The top maps give the very forecasts; with one channel, whose mean is the gate, h′ and c′ follow from them."""
     model, truth = build(name, hidden_channels=1, depth=3).eval(), sequences()
     with torch.no_grad():
         layers = model.inside(truth[:, :-1])

@@ -112,7 +112,16 @@ def undisturbed(folder: Path, recipe: Training = RECIPE) -> Outcome:
         VIDEO,
         RECIPE.model_copy(update={"reverse_input": True, "noise": 0.05}),
     ],
-    ids=["adam", "rmsprop", "sgd", "bf16", "early-stopping", "plateau-and-noise", "flips-and-rotations", "reverse-input"],
+    ids=[
+        "adam",
+        "rmsprop",
+        "sgd",
+        "bf16",
+        "early-stopping",
+        "plateau-and-noise",
+        "flips-and-rotations",
+        "reverse-input",
+    ],
 )
 def test_resume_at_every_step_is_bit_identical(tmp_path: Path, recipe: Training) -> None:
     expected = undisturbed(tmp_path / "whole", recipe)

@@ -155,3 +155,10 @@ def test_a_sampling_that_cannot_be_is_told_in_one_line(model: str, training: dic
     whole = {**tree["models"][model].get("training", {}), **training}
     message = refused(changed(tree, ("models", model, "training"), whole))
     assert message.startswith(f"params.yaml: models.{model}.training.{told}")
+
+
+def test_a_loss_of_probabilities_is_for_a_system_with_a_sigmoid_at_its_end() -> None:
+    tree = tree_of("real")
+    name = "mim_srvp_recipe"
+    message = refused(changed(tree, ("models", name, "output"), "linear"))
+    assert f"found model {name}, whose forecasts may leave [0, 1], with loss bce_srvp (term bce)" in message

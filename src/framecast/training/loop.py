@@ -5,9 +5,9 @@
 What is forecast in training, against which frames, and what is added to the loss, the system says (its ``lesson``): the
 frames x_{T+1}..x_{T+K} from x_1..x_T and nothing, where it says nothing else.
 
-With ``reverse_input`` a step is two such updates: after that on the batch, one on the same sequences read backwards, with
-the same sampling mask and learning rate, as the originals of PredRNN, PredRNN++ and MIM train (thuml/predrnn-pytorch).
-Its losses are the means of both.
+With ``reverse_input`` a step is two such updates: after that on the batch, one on the same sequences read backwards,
+with the same sampling mask and learning rate, as the originals of PredRNN, PredRNN++ and MIM train
+(thuml/predrnn-pytorch). Its losses are the means of both.
 
 A run stopped at any step and started again is bit-identical to one never stopped: its state is the parameters, the
 optimiser's moments, the snapshots and a little bookkeeping, all in the checkpoint; everything else (data order, random
