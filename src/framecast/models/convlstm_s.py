@@ -86,6 +86,7 @@ class ConvLSTMS(Unrolled[list[State]]):
         """h, c and the gates of each cell."""
         layers = []
         for cell, (h, _), (h_next, c_next) in zip(self.cells, before, after, strict=True):
+            assert isinstance(cell, ConvLSTMCell)
             i, f, _, o = cell.gates(torch.cat([x, h], dim=1)).sigmoid().chunk(4, dim=1)
             layers.append(Held(h_next, c_next, (i, f, o)))
             x = h_next

@@ -180,6 +180,7 @@ class MIM(Unrolled[MIMState]):
         layers = [self.first.held(x, before.first.h, after.first)]
         for block, (d, _), state in zip(self.blocks, after.differences, before.blocks, strict=True):
             below = layers[-1]
+            assert isinstance(block, MIMBlock)
             assert below.m is not None
             layers.append(block.held(below.h, d, state, below.m))
         return layers

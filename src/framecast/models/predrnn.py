@@ -159,10 +159,12 @@ class PredRNN(Unrolled[list[STLSTMState]]):
 
     def held(self, x: Tensor, before: list[STLSTMState], after: list[STLSTMState]) -> list[Held]:
         """h, c, m and the gates of each cell."""
-        inputs = [x, *(layer.h for layer in after[:-1])]
-        return [
-            cell.held(x, layer.h, left) for cell, x, layer, left in zip(self.cells, inputs, before, after, strict=True)
-        ]
+        layers = []
+        for cell, layer, left in zip(self.cells, before, after, strict=True):
+            assert isinstance(cell, STLSTMCell)
+            layers.append(cell.held(x, layer.h, left))
+            x = left.h
+        return layers
 
     def penalties(self, states: list[list[STLSTMState]]) -> dict[str, Penalty]:
         """L_decouple of a lesson, where it weighs anything."""

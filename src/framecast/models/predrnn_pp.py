@@ -148,10 +148,11 @@ class PredRNNpp(Unrolled[PredRNNppState]):
 
     def held(self, x: Tensor, before: PredRNNppState, after: PredRNNppState) -> list[Held]:
         """h, c, m and the gates of each cell."""
-        inputs = [x, *(h for h, _, _ in after.layers[:-1])]
-        if self.highway is not None:
-            inputs[1] = after.z
-        return [
-            cell.held(x, layer, left)
-            for cell, x, layer, left in zip(self.cells, inputs, before.layers, after.layers, strict=True)
-        ]
+        layers: list[Held] = []
+        for cell, layer, left in zip(self.cells, before.layers, after.layers, strict=True):
+            assert isinstance(cell, CausalLSTMCell)
+            if len(layers) == 1:
+                x = after.z
+            layers.append(cell.held(x, layer, left))
+            x = left[0]
+        return layers
