@@ -10,7 +10,7 @@ whole one:
 
 The convolutions alone are the very ones that the short step asks for (``training_step.py``). The peak of memory is that
 of a whole step, counted on tensors without content: weights, gradients and moments of Adam, what the backward pass
-needs, and what lives for a moment.
+needs, and what lives for a moment, without what kernels take for themselves.
 """
 
 import statistics
