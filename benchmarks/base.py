@@ -38,19 +38,25 @@ class Row:
         return asdict(self)
 
 
-def paired(ours: Callable[[], Any], reference: Callable[[], Any], repeats: int = 5) -> tuple[float, float, float]:
+def paired(
+    ours: Callable[[], Any],
+    reference: Callable[[], Any],
+    repeats: int = 5,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[float, float, float]:
     """Median seconds of both, run in turn (A B A B …) so that drift hits both; and the median ratio reference/ours."""
     ours()
     reference()
-    pairs = [(_seconds(ours), _seconds(reference)) for _ in range(repeats)]
+    pairs = [(seconds(ours, clock), seconds(reference, clock)) for _ in range(repeats)]
     mine, theirs = zip(*pairs, strict=True)
     return statistics.median(mine), statistics.median(theirs), statistics.median(b / a for a, b in pairs)
 
 
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+def seconds(call: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
+    """What a call takes by a clock."""
+    start = clock()
     call()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 @dataclass(frozen=True)

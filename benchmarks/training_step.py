@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -56,13 +57,13 @@ def _runnable() -> list[str]:
 
 def _compared(name: str, device: torch.device) -> list[Row]:
     trainer = _trainer(RECIPES[name], device, channels_last="channels last" in name)
-    alone, operations = _convolutions(trainer)
-    step, convolutions, fraction = paired(_finished(trainer._step, device), _finished(alone, device))
+    alone, operations = convolutions(trainer)
+    step, convolved, fraction = paired(_finished(trainer._step, device), _finished(alone, device))
     label = f"ConvLSTM step, {device.type}, {name}"
     compared = Row(
         label,
         f"{step * 1e3:.1f} ms/step",
-        f"{convolutions * 1e3:.1f} ms (its convolutions alone)",
+        f"{convolved * 1e3:.1f} ms (its convolutions alone)",
         100 * fraction,
         "%",
         f"≥ {GOAL:.0%}",
@@ -85,7 +86,7 @@ def _trainer(changes: dict[str, object], device: torch.device, *, channels_last:
     return Trainer("the step", model, loss, split, split, recipe, context=CONTEXT, seed=0, device=device)
 
 
-def _convolutions(trainer: Trainer) -> tuple[Callable[[], object], float]:
+def convolutions(trainer: Trainer) -> tuple[Callable[[], object], float]:
     """The convolutions of one step as a call of their own, and how many multiplications and additions they are."""
     seen: list[tuple[nn.Module, Tensor, Tensor]] = []
 
@@ -93,13 +94,15 @@ def _convolutions(trainer: Trainer) -> tuple[Callable[[], object], float]:
         x = inputs[0].detach().to(output.dtype).clone()  # autocast would narrow it inside the convolution
         seen.append((convolution, x.requires_grad_(inputs[0].requires_grad), torch.randn_like(output)))
 
-    convolutions = [module for module in trainer.model.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
-    hooks = [convolution.register_forward_hook(note) for convolution in convolutions]
+    modules = [module for module in trainer.model.modules() if isinstance(module, nn.Conv2d | nn.Conv3d)]
+    hooks = [module.register_forward_hook(note) for module in modules]
+    sequences = trainer.train.batch(np.arange(trainer.recipe.batch_size))
     with trainer._autocast():
-        trainer.model(trainer.train.batch([0, 1])[:, :CONTEXT], HORIZON)
+        trainer.model.lesson(sequences, sequences, trainer.context)
     for hook in hooks:
         hook.remove()
-    wanted = [x for _, x, _ in seen if x.requires_grad] + trainer.parameters
+    weights = dict.fromkeys(weight for convolution, *_ in seen for weight in convolution.parameters())
+    wanted = [x for _, x, _ in seen if x.requires_grad] + list(weights)
     gradients = [gradient for *_, gradient in seen]
 
     def alone() -> object:

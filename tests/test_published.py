@@ -261,12 +261,18 @@ def test_rows_of_srvp_are_of_our_networks_and_recipes():
         "srvp_without_crossatt",
         "convgru",
         "simvp",
+        "convlstm_s_srvp_recipe",
+        "predrnn_srvp_recipe",
+        "predrnn_pp_srvp_recipe",
+        "mim_srvp_recipe",
     }
+    studies = paper.studies.values()
+    grid = {(dataset, *system) for study in studies for dataset in study.every("datasets") for system in study.systems}
     for table in ours:
         model, training = paper.models[table.model].arguments, as_tree(paper.recipe(table.model))
         assert {name: model[name] for name in table.network} == table.network
         assert {name: training[name] for name in table.recipe} == table.recipe
-        assert table.loss in paper.losses
         for value in table.values:
+            assert (value.dataset, table.model, table.loss, value.depth) in grid
             for name, setting in table.data.get(value.dataset, {}).items():
                 assert paper.datasets[value.dataset].arguments[name] == setting

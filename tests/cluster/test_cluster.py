@@ -64,6 +64,20 @@ def test_the_count_is_that_of_the_published_network(paper: Grid) -> None:
     assert 6 * maps < found.tensors_mb < 14 * maps
 
 
+def test_a_second_update_is_counted(paper: Grid) -> None:
+    """With the weights and moments that are kept until it is sound."""
+    cell = paper.find(LSTM)
+    once = demand(paper, cell)
+    recipe = paper.params.models[cell.model].training
+    changed = {
+        **paper.params.models,
+        cell.model: paper.params.models[cell.model].model_copy(update={"training": {**recipe, "reverse_input": True}}),
+    }
+    twice = demand(Grid(paper.params.model_copy(update={"models": changed})), cell)
+    assert (twice.flops, twice.launches) == (2 * once.flops, 2 * once.launches)
+    assert twice.tensors_mb - once.tensors_mb == pytest.approx(3 * 4 * once.parameters / 1e6)
+
+
 def test_the_request_follows_from_the_cell(paper: Grid) -> None:
     """More layers ask for more; the site's limits are never passed; without data the time is not known."""
     shallow, deep = (request(paper, replace(CONVLSTM, depth=depth), "train", CPU) for depth in (1, 3))

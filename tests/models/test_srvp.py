@@ -177,7 +177,13 @@ def test_a_run_that_is_stopped_after_every_step_ends_in_the_same_bits(
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-@pytest.mark.parametrize("name", ["srvp", "srvp_without_sa", "srvp_without_rfa", "srvp_without_crossatt", "convgru"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["srvp", "srvp_without_sa", "srvp_without_rfa", "srvp_without_crossatt", "convgru"],
+        *[f"{name}_srvp_recipe" for name in ("convlstm_s", "predrnn", "predrnn_pp", "mim")],
+    ],
+)
 def test_the_published_recipe_is_torch_s_rmsprop_under_a_cosine_that_does_not_move(name: str) -> None:
     """An epoch at a time of a period of 23 400 steps, as coded: 150 epochs change the rate by less than 0.02 %."""
     paper = reading.resolve({**plain_yaml.read(ROOT / "params.yaml"), "scale": "paper"})

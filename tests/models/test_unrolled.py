@@ -138,6 +138,48 @@ def test_a_mask_says_for_each_sequence_and_step_what_is_read(name: str) -> None:
         assert not moved[[other for other in range(3) if other != row]].any()
 
 
+@EVERY
+def test_what_is_inside_is_what_forecasts_and_the_gates_explain_it(name: str) -> None:
+    """The top maps give the very forecasts; with one channel, whose mean is the gate, h′ and c′ follow from them."""
+    model, truth = build(name, hidden_channels=1, depth=3).eval(), sequences()
+    with torch.no_grad():
+        layers = model.inside(truth[:, :-1])
+        given = torch.ones(len(truth), truth.shape[1] - 2, dtype=torch.bool)
+        top = layers[-1].hidden[..., ::2, ::2].flatten(0, 1)
+        shown = from_patches(model.read_out(top).unflatten(0, (2, 6)), 2)
+        torch.testing.assert_close(shown, model.lesson(truth, truth, 3, given).forecast, rtol=1e-6, atol=1e-6)
+        assert len(layers) == 3
+        for number, layer in enumerate(layers):
+            for maps in (layer.hidden, layer.cell, layer.gates, *([] if layer.memory is None else [layer.memory])):
+                assert maps.shape == (2, 6, 3 if maps is layer.gates else 1, 4, 6)
+                assert torch.equal(maps[..., ::2, ::2], maps[..., 1::2, 1::2])  # one value for each patch
+            i, f, o = (gate[..., ::2, ::2] for gate in layer.gates.unbind(2))
+            c, memory = layer.cell[..., ::2, ::2], layer.memory
+            if memory is None:
+                squashed = c
+            else:
+                block = model.cells[number] if name != "mim" else [model.first, *model.blocks][number]
+                both = torch.cat([c, memory[..., ::2, ::2]], dim=2)
+                squashed = block.last(both.flatten(0, 1)).unflatten(0, (2, 6))
+            torch.testing.assert_close(layer.hidden[..., ::2, ::2], o[:, :, None] * squashed.tanh())
+            if name != "mim" or number == 0:  # a block's c′ is what MIM-S gives
+                candidate = (c[:, 1:, 0] - f[:, 1:] * c[:, :-1, 0]) / i[:, 1:]
+                assert candidate.abs().max() <= 1 + 1e-4
+            assert 0 < min(i.min(), f.min()) <= max(i.max(), f.max()) < 1
+            assert (o < 0).any() == (name == "predrnn_pp")
+
+
+@EVERY
+def test_a_sigmoid_keeps_the_forecasts_between_black_and_white(name: str) -> None:
+    """And is fed back with them: the first forecast is the other network's, squashed, and the later ones are not."""
+    plain, squashed = build(name).eval(), build(name, output="sigmoid").eval()
+    with torch.no_grad():
+        ours, other = squashed(sequences()[:, :3], 3), plain(sequences()[:, :3], 3).sigmoid()
+    torch.testing.assert_close(ours[:, 0], other[:, 0], rtol=0, atol=1e-7)
+    assert (ours[:, 1:] - other[:, 1:]).abs().max() > 1e-6
+    assert 0 < ours.min() < ours.max() < 1
+
+
 def test_the_decoupling_penalty_is_one_for_equal_increments_and_leaves_the_forecasts() -> None:
     plain, second = build("predrnn"), build("predrnn", decoupling=0.25)
     second.load_state_dict(plain.state_dict(), strict=False)

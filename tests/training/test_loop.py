@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -109,8 +110,18 @@ def undisturbed(folder: Path, recipe: Training = RECIPE) -> Outcome:
         RECIPE.model_copy(update={"early_stopping": 1, "learning_rate": 1.0, "epochs": 30, "schedule": "constant"}),
         PLATEAU,
         VIDEO,
+        RECIPE.model_copy(update={"reverse_input": True, "noise": 0.05}),
     ],
-    ids=["adam", "rmsprop", "sgd", "bf16", "early-stopping", "plateau-and-noise", "flips-and-rotations"],
+    ids=[
+        "adam",
+        "rmsprop",
+        "sgd",
+        "bf16",
+        "early-stopping",
+        "plateau-and-noise",
+        "flips-and-rotations",
+        "reverse-input",
+    ],
 )
 def test_resume_at_every_step_is_bit_identical(tmp_path: Path, recipe: Training) -> None:
     expected = undisturbed(tmp_path / "whole", recipe)
@@ -283,13 +294,16 @@ def test_seeds_and_epochs_give_different_orders_and_runs(tmp_path: Path) -> None
     assert outcome(one)[0] != outcome(two)[0]
 
 
-def test_nan_stops_at_its_step_and_keeps_the_state_before(tmp_path: Path) -> None:
-    made = trainer()
+@pytest.mark.parametrize("update", [1, 2], ids=["the-only-update", "the-second-update"])
+def test_nan_stops_at_its_step_and_keeps_the_state_before(tmp_path: Path, update: int) -> None:
+    recipe = RECIPE.model_copy(update={"reverse_input": update == 2})
+    made, asked = trainer(recipe), Counter[int]()
 
     class Broken(WeightedLoss):
         def __call__(self, forecast: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             total, terms = super().__call__(forecast, target)
-            if made.model.training and made.ledger.step == 4:
+            asked[made.ledger.step] += made.model.training
+            if made.model.training and (made.ledger.step, asked[4]) == (4, update):
                 terms["l1"] = terms["l1"] * math.nan
                 total = total * math.nan
             return total, terms
@@ -297,9 +311,9 @@ def test_nan_stops_at_its_step_and_keeps_the_state_before(tmp_path: Path) -> Non
     made.loss = Broken({"mse": 1.0, "l1": 0.5})
     with pytest.raises(UserError, match=r"the/cell: step 5: loss term l1 is nan; .*lower learning_rate"):
         made.fit(Checkpoints(tmp_path, "key"), StopAt(10**9), lambda *_: None)
-    resumed = trainer()
+    resumed = trainer(recipe)
     resumed.fit(Checkpoints(tmp_path, "key"), StopAt(10**9), lambda *_: None)
-    assert outcome(resumed) == undisturbed(tmp_path / "whole")
+    assert outcome(resumed) == undisturbed(tmp_path / "whole", recipe)
 
 
 def test_a_gradient_that_is_not_finite_is_named_and_not_applied(tmp_path: Path) -> None:

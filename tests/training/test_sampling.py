@@ -16,7 +16,7 @@ from framecast.study.params import Training
 from framecast.training import sampling
 from framecast.training.checkpoint import Checkpoints
 from framecast.training.loop import Trainer
-from framecast.training.seeding import be_deterministic, seed_weights
+from framecast.training.seeding import be_deterministic, epoch_order, seed_weights
 from tests.models.test_unrolled import EVERY, build
 from tests.study.test_params import changed, refused, tree_of
 from tests.training.test_loop import CPU, StopAt
@@ -112,6 +112,33 @@ def test_a_penalty_is_weighed_into_the_loss_and_has_a_column_of_its_own(tmp_path
     assert not any("decoupling" in row for row in made.ledger.history if row["split"] == "validation")
 
 
+def test_reverse_input_is_a_second_update_on_each_batch_with_time_reversed(tmp_path: Path) -> None:
+    """By a second hand: PyTorch's own optimiser, one mask for both, and losses that are the means of both."""
+    recipe = REVERSE.model_copy(update={"reverse_input": True, "selection": "last"})
+    made = built("predrnn", recipe)
+    made.fit(Checkpoints(tmp_path, "key"), StopAt(99), lambda *_: None)
+    by_hand = built("predrnn", recipe)
+    model, rows, losses = by_hand.model.train(), by_hand.train.batch(np.arange(10)), []
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for step in range(6):
+        epoch, position = divmod(step, 3)
+        batch = rows[epoch_order(1, epoch, 10)[4 * position : 4 * position + 4]]
+        given = sampling.given(recipe, 1, step, 6, batch, 3)
+        both = []
+        for frames in (batch, batch.flip(1)):
+            forecast, target, penalties = model.lesson(frames, frames, 3, given)
+            loss = 2 * (forecast - target).square().mean() + 0.5 * penalties["decoupling"].value
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            both.append(loss.item())
+        losses.append(sum(both) / 2)
+    for ours, theirs in zip(made.model.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    told = [row["loss"] for row in made.ledger.history if row["split"] == "train"]
+    assert told == pytest.approx(losses, rel=1e-5)
+
+
 # --- params.yaml ----------------------------------------------------------------------------------
 
 
@@ -128,3 +155,10 @@ def test_a_sampling_that_cannot_be_is_told_in_one_line(model: str, training: dic
     whole = {**tree["models"][model].get("training", {}), **training}
     message = refused(changed(tree, ("models", model, "training"), whole))
     assert message.startswith(f"params.yaml: models.{model}.training.{told}")
+
+
+def test_a_loss_of_probabilities_is_for_a_system_with_a_sigmoid_at_its_end() -> None:
+    tree = tree_of("real")
+    name = "mim_srvp_recipe"
+    message = refused(changed(tree, ("models", name, "output"), "linear"))
+    assert f"found model {name}, whose forecasts may leave [0, 1], with loss bce_srvp (term bce)" in message

@@ -19,6 +19,7 @@ AFFECTS_NUMBERS = False
 COUNTED = Path("logs/demand")  #: what was counted, by the key of a cell; counting again gives the same
 BACKWARD = 2  #: a backward pass costs twice its forward pass: one product for the input, one for the weights
 COPIES = 4  #: of the parameters: values, gradients and Adam's two moments
+KEPT = 3  #: more of them with a second update in each step: values and moments as they were before the first
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,12 @@ def _count(grid: "Grid", cell: "Cell") -> Demand:
         built = launches.count
         sequences = torch.empty(recipe.batch_size, dataset.context + dataset.horizon, *dataset.frame_shape)
         forecast = model.lesson(sequences, sequences, dataset.context).forecast
+    updates, copies = (2, COPIES + KEPT) if recipe.reverse_input else (1, COPIES)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     saved = sum(kept.values()) + 3 * forecast.nbytes  # the loss keeps forecast, target and their difference
     return Demand(
-        flops=float(counter.get_total_flops() * (1 + BACKWARD)),
-        launches=(launches.count - built) * (1 + BACKWARD),
+        flops=float(counter.get_total_flops() * (1 + BACKWARD) * updates),
+        launches=(launches.count - built) * (1 + BACKWARD) * updates,
         parameters=parameters,
-        tensors_mb=(saved + COPIES * 4 * parameters) / 1e6,
+        tensors_mb=(saved + copies * 4 * parameters) / 1e6,
     )

@@ -240,8 +240,9 @@ def _gates(axes: Axes, gates: np.ndarray) -> None:
     for index, ink in enumerate(GATE_INKS.values()):
         axes.plot(steps, gates[:, index, 0], color=ink, linewidth=1.4)
         axes.plot(steps, gates[:, index, 1], color=ink, linewidth=1.2, linestyle=(0, (3, 2)))
-    axes.set_ylim(0, 1)
-    axes.set_yticks([0, 0.5, 1])
+    lowest = -1 if (gates < 0).any() else 0  # the output gate of a causal LSTM is a tanh
+    axes.set_ylim(lowest, 1)
+    axes.set_yticks([lowest, (lowest + 1) / 2, 1])
     axes.tick_params(labelsize=7, length=2)
     whole_steps(axes)
     ends = zip(gates[-1, :, 0], GATE_INKS.items(), strict=True)

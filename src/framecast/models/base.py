@@ -16,9 +16,10 @@ class Layer(NamedTuple):
 
     hidden: Float[Tensor, "b t d h w"]  #: the layer's own output, before normalisation and attention
     cell: Float[Tensor, "b t d h w"]
-    gates: Float[Tensor, "b t 3 h w"]  #: i, f, o, each the mean over channels, 0 to 1
+    gates: Float[Tensor, "b t 3 h w"]  #: i, f, o, each the mean over channels, 0 to 1 (a causal LSTM's o: −1 to 1)
     spatial_attention: Float[Tensor, "b t h w"] | None = None  #: the mask behind the layer, 0 to 1
     channel_attention: Float[Tensor, "b t d"] | None = None
+    memory: Float[Tensor, "b t d h w"] | None = None  #: a second one, which goes from layer to layer
 
 
 class Penalty(NamedTuple):
@@ -43,7 +44,8 @@ class Forecaster(nn.Module, ABC):
     keyword-only arguments whose defaults are the paper's values and whose annotations are the bounds that
     ``params.yaml`` is checked against. One whose weights depend on T takes ``context`` as well, which the dataset
     gives. Its module says ``FRAMES = "series"``, ``"video"`` or ``"any"``, ``UNIT_RANGE = False`` where forecasts may
-    leave [0, 1], and ``SAMPLED = True`` where training may feed it its own forecasts.
+    leave [0, 1] (or the values of an argument with which they stay within), and ``SAMPLED = True`` where training may
+    feed it its own forecasts.
     """
 
     READS_TEACHER: ClassVar[bool] = False  #: whether ``forward`` makes use of a teacher

@@ -14,16 +14,18 @@ nothing reads, are left out (11 675 648 parameters instead of 15 083 520). The c
 it nowhere, and so it is here.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
 from framecast.models.layers.gates import lstm_gates
 from framecast.models.layers.seq2seq import Stack, State
-from framecast.models.layers.unroll import Unrolled
+from framecast.models.layers.unroll import Held, Unrolled
 from framecast.ranges import PositiveInt
 
 FRAMES = "video"
-UNIT_RANGE = False  #: there is no sigmoid at the end
+UNIT_RANGE = {"output": ("sigmoid",)}  #: else there is no sigmoid at the end
 SAMPLED = True  #: training may feed it its own forecasts
 
 
@@ -57,8 +59,15 @@ class ConvLSTMS(Unrolled[list[State]]):
         hidden_channels: PositiveInt = 128,
         kernel_size: PositiveInt = 5,
         patch_size: PositiveInt = 4,
+        output: Literal["linear", "sigmoid"] = "linear",
     ) -> None:
-        super().__init__(frame_shape, hidden_channels=hidden_channels, kernel_size=kernel_size, patch_size=patch_size)
+        super().__init__(
+            frame_shape,
+            hidden_channels=hidden_channels,
+            kernel_size=kernel_size,
+            patch_size=patch_size,
+            output=output,
+        )
         self.cells = Stack(
             ConvLSTMCell(hidden_channels if layer else self.patch_channels, hidden_channels, kernel_size)
             for layer in range(depth)
@@ -72,3 +81,13 @@ class ConvLSTMS(Unrolled[list[State]]):
         """Each layer reads the hidden map of the one below it."""
         top, after = self.cells(x, state)
         return top, after
+
+    def held(self, x: Tensor, before: list[State], after: list[State]) -> list[Held]:
+        """h, c and the gates of each cell."""
+        layers = []
+        for cell, (h, _), (h_next, c_next) in zip(self.cells, before, after, strict=True):
+            assert isinstance(cell, ConvLSTMCell)
+            i, f, _, o = cell.gates(torch.cat([x, h], dim=1)).sigmoid().chunk(4, dim=1)
+            layers.append(Held(h_next, c_next, (i, f, o)))
+            x = h_next
+        return layers

@@ -35,17 +35,17 @@ codes: without biases it would hold and give 0.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from framecast.models.layers.unroll import Unrolled
+from framecast.models.layers.unroll import Held, Unrolled
 from framecast.models.predrnn import STLSTMCell, STLSTMState
 from framecast.ranges import PositiveInt
 
 FRAMES = "video"
-UNIT_RANGE = False  #: there is no sigmoid at the end
+UNIT_RANGE = {"output": ("sigmoid",)}  #: else there is no sigmoid at the end
 SAMPLED = True  #: training may feed it its own forecasts
 
 
@@ -64,6 +64,11 @@ class PeepholeLSTMCell(nn.Module):
         w_i, w_f, w_o = self.peephole
         s = (f + w_f * s + 1).sigmoid() * s + (i + w_i * s).sigmoid() * g.tanh()
         return (o + w_o * s).sigmoid() * s.tanh(), s
+
+    def forgets(self, x: Tensor, y: Tensor, s: Tensor) -> Tensor:
+        """f."""
+        f = (self.x(x) + self.y(y)).chunk(4, dim=1)[2]
+        return (f + self.peephole[1] * s + 1).sigmoid()
 
 
 class BlockState(NamedTuple):
@@ -96,6 +101,15 @@ class MIMBlock(nn.Module):
         h = (o_x + o_h + o_m).sigmoid() * self.last(torch.cat([c, m], dim=1)).tanh()
         return BlockState(h, c, s), m
 
+    def held(self, x: Tensor, d: Tensor, before: BlockState, m: Tensor) -> Held:
+        """What a step leaves; i is that of c, and f that of MIM-S, which stands for c's own."""
+        i_x, _, _, o_x = self.x(x).chunk(4, dim=1)
+        i_h, _, o_h = self.h(before.h).chunk(3, dim=1)
+        o = o_x + o_h + self.m(m).chunk(4, dim=1)[3]
+        gates = (i_x + i_h).sigmoid(), self.mim_s.forgets(d, before.c, before.s), o.sigmoid()
+        after, m = self(x, d, before, m)
+        return Held(after.h, after.c, gates, m)
+
 
 class MIMState(NamedTuple):
     """What a step leaves behind."""
@@ -124,8 +138,15 @@ class MIM(Unrolled[MIMState]):
         hidden_channels: PositiveInt = 128,
         kernel_size: PositiveInt = 5,
         patch_size: PositiveInt = 4,
+        output: Literal["linear", "sigmoid"] = "linear",
     ) -> None:
-        super().__init__(frame_shape, hidden_channels=hidden_channels, kernel_size=kernel_size, patch_size=patch_size)
+        super().__init__(
+            frame_shape,
+            hidden_channels=hidden_channels,
+            kernel_size=kernel_size,
+            patch_size=patch_size,
+            output=output,
+        )
         above, size = range(depth - 1), (hidden_channels, kernel_size, self.map_size)
         self.first = STLSTMCell(self.patch_channels, hidden_channels, kernel_size)
         self.mim_n = nn.ModuleList(PeepholeLSTMCell(*size) for _ in above)
@@ -153,3 +174,13 @@ class MIM(Unrolled[MIMState]):
             blocks.append(after)
             h = after.h
         return h, MIMState(first, True, differences, blocks, m)
+
+    def held(self, x: Tensor, before: MIMState, after: MIMState) -> list[Held]:
+        """h, c, m and the gates of layer 1 and of each block."""
+        layers = [self.first.held(x, before.first.h, after.first)]
+        for block, (d, _), state in zip(self.blocks, after.differences, before.blocks, strict=True):
+            below = layers[-1]
+            assert isinstance(block, MIMBlock)
+            assert below.m is not None
+            layers.append(block.held(below.h, d, state, below.m))
+        return layers

@@ -28,18 +28,18 @@ with the product and the norms over places. The paper sums where the code, follo
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from framecast.models.base import Penalty
-from framecast.models.layers.unroll import Unrolled
+from framecast.models.layers.unroll import Held, Unrolled
 from framecast.ranges import NonNegativeFloat, PositiveInt
 
 FRAMES = "video"
-UNIT_RANGE = False  #: there is no sigmoid at the end
+UNIT_RANGE = {"output": ("sigmoid",)}  #: else there is no sigmoid at the end
 SAMPLED = True  #: training may feed it its own forecasts
 
 
@@ -78,6 +78,14 @@ class STLSTMCell(nn.Module):
         o = (of_output + h_output + self.o(memory)).sigmoid()
         return STLSTMState(o * self.last(memory).tanh(), c, m, delta_c, delta_m)
 
+    def held(self, x: Tensor, h: Tensor, after: STLSTMState) -> Held:
+        """What a step from x and h has left; i and f are those of c."""
+        d = h.shape[1]
+        of_x, of_h = self.x(x), self.h(h)
+        i, f, _ = (of_x[:, : 3 * d] + of_h[:, : 3 * d]).chunk(3, dim=1)
+        o = of_x[:, 6 * d :] + of_h[:, 3 * d :] + self.o(torch.cat([after.c, after.m], dim=1))
+        return Held(after.h, after.c, (i.sigmoid(), (f + 1).sigmoid(), o.sigmoid()), after.m)
+
 
 def _remember(ifg: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """σ(f + 1) ⊙ c + Δ and Δ = σ(i) ⊙ tanh(g)."""
@@ -115,10 +123,17 @@ class PredRNN(Unrolled[list[STLSTMState]]):
         hidden_channels: PositiveInt = 128,
         kernel_size: PositiveInt = 5,
         patch_size: PositiveInt = 4,
+        output: Literal["linear", "sigmoid"] = "linear",
         layer_norm: bool = False,
         decoupling: NonNegativeFloat = 0.0,
     ) -> None:
-        super().__init__(frame_shape, hidden_channels=hidden_channels, kernel_size=kernel_size, patch_size=patch_size)
+        super().__init__(
+            frame_shape,
+            hidden_channels=hidden_channels,
+            kernel_size=kernel_size,
+            patch_size=patch_size,
+            output=output,
+        )
         norm_size = self.map_size if layer_norm else None
         self.cells = nn.ModuleList(
             STLSTMCell(
@@ -141,6 +156,15 @@ class PredRNN(Unrolled[list[STLSTMState]]):
             x, m = layer.h, layer.m
             after.append(layer)
         return x, after
+
+    def held(self, x: Tensor, before: list[STLSTMState], after: list[STLSTMState]) -> list[Held]:
+        """h, c, m and the gates of each cell."""
+        layers = []
+        for cell, layer, left in zip(self.cells, before, after, strict=True):
+            assert isinstance(cell, STLSTMCell)
+            layers.append(cell.held(x, layer.h, left))
+            x = left.h
+        return layers
 
     def penalties(self, states: list[list[STLSTMState]]) -> dict[str, Penalty]:
         """L_decouple of a lesson, where it weighs anything."""

@@ -26,16 +26,16 @@ from the original: 128 maps in every layer (it has 128, 64, 64, 64), no biases, 
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from framecast.models.layers.unroll import Unrolled
+from framecast.models.layers.unroll import Held, Unrolled
 from framecast.ranges import PositiveInt
 
 FRAMES = "video"
-UNIT_RANGE = False  #: there is no sigmoid at the end
+UNIT_RANGE = {"output": ("sigmoid",)}  #: else there is no sigmoid at the end
 SAMPLED = True  #: training may feed it its own forecasts
 HIGHWAY_START = 0.001  #: bound of the uniform initial weights of the highway, as in the code
 
@@ -68,6 +68,14 @@ class CausalLSTMCell(nn.Module):
         m = (f_x + f_m + f_c + 1).sigmoid() * mu.tanh() + (i_x + i_m + i_c).sigmoid() * (g_x + g_c).tanh()
         o = (o_x + o_h + o_c + self.m_next(m)).tanh()
         return o * self.last(torch.cat([c, m], dim=1)).tanh(), c, m
+
+    def held(self, x: Tensor, before: State, after: State) -> Held:
+        """What a step from x has left; i and f are those of c, and o may be negative."""
+        (h, c, _), (h_next, c_next, m_next), d = before, after, before[0].shape[1]
+        of_x, of_h = self.x(x), self.h(h)
+        i, f, _ = (of_x[:, : 3 * d] + of_h[:, : 3 * d] + self.c(c)).chunk(3, dim=1)
+        o = of_x[:, 6 * d :] + of_h[:, 3 * d :] + self.c_next(c_next)[:, 3 * d :] + self.m_next(m_next)
+        return Held(h_next, c_next, (i.sigmoid(), (f + 1).sigmoid(), o.tanh()), m_next)
 
 
 class GradientHighway(nn.Module):
@@ -108,8 +116,15 @@ class PredRNNpp(Unrolled[PredRNNppState]):
         hidden_channels: PositiveInt = 128,
         kernel_size: PositiveInt = 5,
         patch_size: PositiveInt = 4,
+        output: Literal["linear", "sigmoid"] = "linear",
     ) -> None:
-        super().__init__(frame_shape, hidden_channels=hidden_channels, kernel_size=kernel_size, patch_size=patch_size)
+        super().__init__(
+            frame_shape,
+            hidden_channels=hidden_channels,
+            kernel_size=kernel_size,
+            patch_size=patch_size,
+            output=output,
+        )
         self.cells = nn.ModuleList(
             CausalLSTMCell(hidden_channels if layer else self.patch_channels, hidden_channels, kernel_size)
             for layer in range(depth)
@@ -130,3 +145,14 @@ class PredRNNpp(Unrolled[PredRNNppState]):
             x, c, m = cell(x, h, c, m)
             after.append((x, c, m))
         return x, PredRNNppState(after, z)
+
+    def held(self, x: Tensor, before: PredRNNppState, after: PredRNNppState) -> list[Held]:
+        """h, c, m and the gates of each cell."""
+        layers: list[Held] = []
+        for cell, layer, left in zip(self.cells, before.layers, after.layers, strict=True):
+            assert isinstance(cell, CausalLSTMCell)
+            if len(layers) == 1:
+                x = after.z
+            layers.append(cell.held(x, layer, left))
+            x = left[0]
+        return layers

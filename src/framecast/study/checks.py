@@ -121,12 +121,18 @@ def _trains_within(params: Params, path: tuple[Any, ...], model: str, dataset: s
 
 def _stays_within(params: Params, path: tuple[Any, ...], model: str, loss: str) -> None:
     """A loss of probabilities has no value where a model without a sigmoid may go."""
-    if catalogue.constant(f"models.{params.models[model].kind}", "UNIT_RANGE", True):
+    if _in_unit_range(params.models[model]):
         return
     for term in params.losses[loss]:
         if catalogue.constant(f"losses.{term}", "UNIT_RANGE", False):
             told = f"found model {model}, whose forecasts may leave [0, 1], with loss {loss} (term {term})"
             raise Wrong(path, f"{told}, which is defined on [0, 1]; allowed: another loss, such as mse")
+
+
+def _in_unit_range(entry: ModelEntry) -> bool:
+    """What the module says, for all its arguments alike or for some values of one (``UNIT_RANGE``)."""
+    said = catalogue.constant(f"models.{entry.kind}", "UNIT_RANGE", True)
+    return all(entry.arguments[name] in within for name, within in said.items()) if isinstance(said, dict) else said
 
 
 def _check_evaluation(params: Params) -> None:

@@ -115,7 +115,8 @@ class Training(Section):
 
     The four fields after ``schedule`` are read by the schedule ``plateau`` alone; no other has a use for them. The
     schedule ``one_cycle`` has a β₁ of its own. ``sampling_start`` and ``sampling_decay`` are read by the sampling
-    ``reverse`` alone; training/sampling.py says what the sampling does.
+    ``reverse`` alone; training/sampling.py says what the sampling does. With ``reverse_input`` a step makes a second
+    update, on its batch with time reversed.
     """
 
     epochs: PositiveInt
@@ -135,6 +136,7 @@ class Training(Section):
     sampling_start: NonNegativeFloat = 25_000.0
     sampling_end: PositiveFloat = 50_000.0
     sampling_decay: PositiveFloat = 5_000.0
+    reverse_input: bool = False
     clip_norm: PositiveFloat | None = None
     clip_norm_each: PositiveFloat | None = None
     flips: bool = False

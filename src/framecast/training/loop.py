@@ -5,6 +5,10 @@
 What is forecast in training, against which frames, and what is added to the loss, the system says (its ``lesson``): the
 frames x_{T+1}..x_{T+K} from x_1..x_T and nothing, where it says nothing else.
 
+With ``reverse_input`` a step is two such updates: after that on the batch, one on the same sequences read backwards,
+with the same sampling mask and learning rate, as the originals of PredRNN, PredRNN++ and MIM train
+(thuml/predrnn-pytorch). Its losses are the means of both.
+
 A run stopped at any step and started again is bit-identical to one never stopped: its state is the parameters, the
 optimiser's moments, the snapshots and a little bookkeeping, all in the checkpoint; everything else (data order, random
 numbers, augmentation, learning rate, momentum) is a function of the seed, the step and the history up to it.
@@ -130,7 +134,7 @@ class Trainer:
         return self.ledger.step >= self.steps or self.ledger.stopped_early
 
     def _step(self) -> float:
-        """One update, returning its loss. Nothing changes when the loss or a gradient is not finite."""
+        """One step, returning its loss. Nothing changes when the loss or a gradient is not finite."""
         step = self.ledger.step
         seed_step(self.seed, step)
         self.model.train()
@@ -140,6 +144,33 @@ class Trainer:
             sequences, flips=self.recipe.flips, rotations=self.recipe.rotations, noise=self.recipe.noise
         )
         given = sampling.given(self.recipe, self.seed, step, self.steps, truth, self.context)
+        if self.recipe.reverse_input:
+            forecast, target, values = self._both_ways(seen, truth, given)
+        else:
+            forecast, target, values = self._update(seen, truth, given)
+        self.ledger.step += 1
+        for name, value in values.items():
+            self.ledger.sums[name] = self.ledger.sums.get(name, 0.0) + value
+        self.ledger.sums["steps"] = self.ledger.sums.get("steps", 0) + 1
+        if self._row_is_due():
+            self._close_row(forecast, target)
+        return values["loss"]
+
+    def _both_ways(self, seen: Tensor, truth: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """An update forwards and one backwards, or neither; forecast and target are those of the second."""
+        state = [*self.model.state_dict().values(), *self.optimizer.tensors().values()]
+        before = [value.clone() for value in state]
+        *_, forwards = self._update(seen, truth, given)
+        try:
+            forecast, target, backwards = self._update(seen.flip(1), truth.flip(1), given)
+        except _NotFinite:
+            for value, kept in zip(state, before, strict=True):
+                value.copy_(kept)
+            raise
+        return forecast, target, {name: (forwards[name] + backwards[name]) / 2 for name in forwards}
+
+    def _update(self, seen: Tensor, truth: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor, dict[str, float]]:
+        """Forecast, target and the loss with its terms, of a batch whose gradient the weights have followed."""
         with self._autocast():
             forecast, target, penalties = self.lesson(seen, truth, self.context, given)
         total, terms = self.loss(forecast, target)
@@ -150,15 +181,10 @@ class Trainer:
         norms = optimizers.gradient_norms(self.parameters)
         values = self._finite({"loss": total, **terms}, norms)
         optimizers.clip(self.parameters, norms, self.recipe.clip_norm, self.recipe.clip_norm_each)
+        step = self.ledger.step
         momentum = optimizers.momentum(self.recipe.schedule, self.recipe.betas[0], step, self.steps)
         self.optimizer.step(self._learning_rate(step), momentum)
-        self.ledger.step += 1
-        for name, value in values.items():
-            self.ledger.sums[name] = self.ledger.sums.get(name, 0.0) + value
-        self.ledger.sums["steps"] = self.ledger.sums.get("steps", 0) + 1
-        if self._row_is_due():
-            self._close_row(forecast, target)
-        return values["loss"]
+        return forecast, target, values
 
     def held_out(self, indices: np.ndarray) -> Tensor:
         """Validation sequences (B, T+K, *frame), as long as what is trained on."""
