@@ -14,7 +14,7 @@ from framecast.data.base import counter_uniforms
 from framecast.data.formats.softmotion import FRAMES_EACH, Trajectory
 
 BLOCKS = 3
-GRIPPER, ARM = 0.075, 0.045  #: radius of the gripper and of the arm
+GRIPPER, ARM = 0.09, 0.075  #: radius of the gripper and of the arm
 SHOULDER = (0.5, -0.25)  #: where the arm comes from, x and y
 SUBSTEPS, SETTLING = 4, 12  #: of the motion: for each frame, and before the first, until no block lies on another
 REACH = np.array([0.76, 1.4, 1.4, 0.76])[:, None]  #: how far apart the points that shape the gripper's curve may lie
