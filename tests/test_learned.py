@@ -19,6 +19,8 @@ TRIVIAL = ("copy_last", "context_mean", "zeros")
 #: Losses that ask for the grey levels themselves begin so; gradients of a frame and features of it do not fix them, and
 #: what a network makes of such a loss alone is a finding of the study.
 OF_PIXELS = ("mse", "l1", "bce", "hybrid")
+#: Datasets of which a reduced scale has the stand-in: of each, the best system is asked.
+DRAWN = ("kth", "kth_coleman", "bair", "human36m")
 LATER_OUTPUTS = range(10, 20)  #: forecast steps of the outputs 9 … 18, which a teacher has shown ten frames or more
 
 
@@ -29,7 +31,7 @@ class Bar:
     sines: float  #: error of each LSTM, at most
     noise: float  #: times that of least squares
     simvp: float  #: times the trivial error, on video
-    video: float  #: the same, of every system
+    video: float  #: the same, of every system; on a stand-in, of the best
     decibels: float  #: of each next-frame system above copy_last, teacher-forced, over the outputs 9 … 18
     onwards: float  #: times the trivial error, of the best next-frame system
 
@@ -111,6 +113,10 @@ def claims(tables: Tables) -> Iterator[Claim]:
     """What the scale of these tables asks of each row that they have."""
     bar = BARS[tables.scale]
     for dataset in tables.scores["dataset"].unique():
+        if dataset in DRAWN:
+            name, error, _ = min(tables.systems(dataset), key=lambda system: system[1])
+            yield Claim("error on video", f"{dataset} {name}", error, bar.video * tables.trivial(dataset))
+            continue
         for name, error, system in tables.systems(dataset):
             row = f"{dataset} {name}"
             if dataset == "generated_sins":
@@ -230,6 +236,15 @@ def test_a_row_that_has_not_learned_is_named(tmp_path: Path, dataset: str, model
     (line,) = shortcomings(tables)
     assert line.startswith(f"{dataset} {model} depth-1 mse: ")
     assert line.endswith(told)
+
+
+@pytest.mark.parametrize("dataset", DRAWN)
+def test_of_a_stand_in_the_best_system_is_asked(tmp_path: Path, dataset: str) -> None:
+    trivial = {"copy_last": 0.01, "context_mean": 0.02, "zeros": 0.3}
+    found = {**PASSING, dataset: {"simvp": 8.9e-3, "convlstm_s": 0.02, **trivial}}
+    assert shortcomings(fabricated(tmp_path, found)) == []
+    (line,) = shortcomings(fabricated(tmp_path, {**found, dataset: {"simvp": 9.1e-3, "convlstm_s": 0.02, **trivial}}))
+    assert line == f"{dataset} simvp depth-1 mse: error on video: found 0.0091, allowed: at most 0.009"
 
 
 @pytest.mark.parametrize(

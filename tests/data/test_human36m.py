@@ -15,7 +15,8 @@ from framecast.data.base import SPLITS
 from framecast.data.fetching.fetch import fetch
 from framecast.data.formats.human36m_images import SUBJECTS, Video, in_videos, read_image
 from framecast.data.formats.sha256sums import read_sums, write_sums
-from framecast.data.generated.figure_in_a_room import CAMERAS
+from framecast.data.generated import figure_in_a_room
+from framecast.data.generated.figure_in_a_room import ACTIONS, CAMERAS, SHIRTS, TROUSERS
 from framecast.data.human36m import Human36M, write_stand_in
 from framecast.data.shared.streams import StreamedPrepared
 from framecast.errors import UserError
@@ -236,6 +237,27 @@ def test_flipped_bytes_are_one_line(drawn):
             assert np.array_equal(found, whole)  # an image between two that are shown
         finally:
             path.write_bytes(content)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_somebody_moves_in_every_view_of_the_stand_in(action):
+    """Else there would be nothing to forecast: over a horizon a pixel of thirty changes by a tenth of its range."""
+    for camera in CAMERAS:
+        shown = np.stack(list(figure_in_a_room.images(Video(11, action, camera), 40, 16, 0))).astype(int)
+        changed = np.abs(shown[8:] - shown[:-8]).max(axis=-1) > 25
+        assert changed.mean() > 1 / 30, camera
+
+
+def test_few_subjects_of_the_stand_in_show_every_colour_of_clothes():
+    """What nobody in training wears cannot be forecast of those that test."""
+    colours = np.floor(np.concatenate([SHIRTS, TROUSERS]) * 255 + 0.5).astype(np.uint8)
+
+    def worn(subjects: tuple[int, ...]) -> set[int]:
+        views = (Video(subject, action, 54138969) for subject in subjects for action in ACTIONS)
+        images = [next(figure_in_a_room.images(video, 1, 48, 0)) for video in views]
+        return {at for at, colour in enumerate(colours) for image in images if (image == colour).all(-1).sum() > 10}
+
+    assert set() < worn((9, 11)) <= worn((1, 5, 6, 7))
 
 
 # --- the list -----------------------------------------------------------------------------------------

@@ -1,8 +1,12 @@
 """A coloured figure in a room, seen by four cameras: the stand-in for Human3.6M.
 
 A subject has its height, and for each action its clothes and pace; an action says how it moves about and swings its
-limbs; a camera looks at the room from its own corner. Lengths are in heights of the room, time in stored images, ten
-to a second.
+limbs: who walks goes round the room, either way, who greets waves an arm and steps aside and back, who directs points
+with both arms. A camera looks at the room from its own corner. Lengths are in heights of the room, time in stored
+images, ten to a second.
+
+Clothes are of a few colours each, so that few subjects show them all: a system that has never seen a colour cannot be
+asked to go on with it.
 """
 
 from collections.abc import Iterator
@@ -23,14 +27,17 @@ WALLS = {
 }
 FLOOR, DOOR, SKIN = (0.45, 0.36, 0.28), (0.50, 0.40, 0.33), (0.86, 0.68, 0.56)
 HORIZON = 0.62  #: where the floor meets the wall
-DRAWS = 13  #: uniform numbers of a subject's action: its clothes, and how it is done
+SHIRTS = np.array([(0.80, 0.22, 0.18), (0.18, 0.36, 0.75), (0.92, 0.76, 0.20), (0.14, 0.14, 0.20)])
+TROUSERS = np.array([(0.16, 0.20, 0.42), (0.10, 0.10, 0.12), (0.62, 0.58, 0.50)])
+DRAWS = 8  #: uniform numbers of a subject's action: its clothes, and how it is done
 
 
 def images(video: Video, count: int, side: int, seed: int) -> Iterator[UInt8[np.ndarray, "{side} {side} 3"]]:
     """The stored images of a video, RGB: a function of these four alone."""
     height = float(counter_uniforms(seed, 0, video.subject, 1, 1)[0, 0])
     drawn = counter_uniforms(seed, 1 + ACTIONS.index(video.action), video.subject, 1, DRAWS)[0]
-    shirt, trousers, pace = 0.1 + 0.8 * drawn[:3], 0.1 + 0.6 * drawn[3:6], drawn[6:]
+    shirt, trousers = SHIRTS[int(len(SHIRTS) * drawn[0])], TROUSERS[int(len(TROUSERS) * drawn[1])]
+    pace = drawn[2:]
     room = _room(video.camera, side)
     for step in range(count):
         yield _with_figure(room, *_pose(video, height, pace, step), [shirt, trousers, shirt, np.array(SKIN)], side)
@@ -43,24 +50,21 @@ def _wave(turns: float) -> float:
     return float(16 * half * (0.5 - half) * (1 if turns < 0.5 else -1))
 
 
-def _to_and_fro(turns: float) -> float:
-    """0 to 1 and back in one turn, at one speed."""
-    turns -= np.floor(turns)
-    return float(2 * min(turns, 1 - turns))
-
-
 def _pose(video: Video, height: float, pace: np.ndarray, step: int) -> tuple[list, tuple[float, float], float]:
     """Limbs as (from, to, radius, paint), in units of the figure, from its hip; where that is, and how tall it is."""
     beat = step / (16 + 8 * pace[0]) + pace[1]
     x, z, arms, legs = 0.3 * (pace[2] - 0.5), 0.3 * (pace[3] - 0.5), (0.15, 0.15), 0.0
     swing = _wave(beat)
     if video.action == "Walking":
-        x, z = _to_and_fro(step / (50 + 20 * pace[4]) + pace[5]) * 1.2 - 0.6, 0.4 * _wave(step / 160 + pace[6])
+        way = step / (50 + 20 * pace[4]) * (1 if pace[3] < 0.5 else -1) + pace[5]
+        x, z = 0.6 * _wave(way), 0.4 * _wave(way + 0.25)
         arms, legs = (0.35 * swing, -0.35 * swing), 0.3 * swing
     elif video.action == "Greeting":
-        arms = (0.9 + 0.3 * swing, 0.15)
+        x += 0.2 * _wave(beat / 2)
+        arms = (0.8 + 0.4 * swing, 0.15)
     else:
-        arms = (0.2 + 0.5 * abs(swing), 0.2 + 0.5 * abs(_wave(beat / 2)))
+        x += 0.1 * _wave(beat / 2)
+        arms = (0.5 + 0.4 * swing, 0.5 + 0.4 * _wave(beat / 2))
     cosine, sine = CAMERAS[video.camera]
     across, away = x * cosine + z * sine, z * cosine - x * sine
     tall = (0.62 + 0.12 * height) / (1 + 0.35 * away)

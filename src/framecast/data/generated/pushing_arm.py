@@ -14,7 +14,7 @@ from framecast.data.base import counter_uniforms
 from framecast.data.formats.softmotion import FRAMES_EACH, Trajectory
 
 BLOCKS = 3
-GRIPPER, ARM = 0.075, 0.045  #: radius of the gripper and of the arm
+GRIPPER, ARM = 0.09, 0.075  #: radius of the gripper and of the arm
 SHOULDER = (0.5, -0.25)  #: where the arm comes from, x and y
 SUBSTEPS, SETTLING = 4, 12  #: of the motion: for each frame, and before the first, until no block lies on another
 REACH = np.array([0.76, 1.4, 1.4, 0.76])[:, None]  #: how far apart the points that shape the gripper's curve may lie
@@ -22,7 +22,8 @@ EDGE = 0.06  #: width of the rim around the table
 
 RIM, LINK, HAND, PALM = (0.25, 0.22, 0.20), (0.20, 0.22, 0.26), (0.85, 0.85, 0.88), (0.10, 0.10, 0.12)
 TABLES = {"aux1": (0.62, 0.54, 0.44), "main": (0.44, 0.53, 0.60)}  #: the cameras differ, so that it shows which is read
-PAINTS = np.array([(0.85, 0.20, 0.15), (0.15, 0.55, 0.25), (0.20, 0.35, 0.85), (0.95, 0.75, 0.15), (0.65, 0.25, 0.65)])
+#: Muted, so that the arm is what stands out; a network first learns what costs it most, and few steps are for the arm.
+PAINTS = np.array([(0.80, 0.40, 0.30), (0.42, 0.58, 0.36), (0.42, 0.50, 0.68), (0.84, 0.70, 0.32), (0.64, 0.42, 0.58)])
 DRAWS = 8 + 4 * BLOCKS + len(PAINTS)  #: uniform numbers: the curve, the blocks, their paints
 
 
