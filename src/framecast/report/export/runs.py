@@ -51,7 +51,7 @@ def read(grid: "Grid", cell: "Cell") -> Run:
             curve.append((int(number.step), number.value))
     identity = {name: getattr(cell, name) for name in ("dataset", "model", "depth", "loss", "seed")}
     told = {name: facts[name] for name in ("scale", "source", "causal", "parameter_count")}
-    resolved = {f"{name}.{key}": value for name, tree in grid.parameters(cell).items() for key, value in _flat(tree)}
+    resolved = dict(_flat(grid.parameters(cell), "parameters"))
     results = alone(files)
     return Run(
         cell,

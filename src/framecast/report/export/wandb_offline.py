@@ -4,14 +4,16 @@ The file of an offline run has no written specification, so the package itself w
 for that, which is told to look at neither network, machine, git nor console, and ends with the export.
 """
 
+import io
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from framecast.report.export.extras import extra
 from framecast.report.export.outputs import new_folder
@@ -24,7 +26,13 @@ PROJECT = "framecast"
 STEPS = {"training": "step", "horizon": "forecast_step"}  #: what each kind of curve is drawn over
 QUIET = {
     **{"mode": "offline", "console": "off", "silent": True, "disable_git": True, "disable_code": True},
-    **{"x_disable_stats": True, "x_disable_meta": True, "x_disable_machine_info": True, "x_save_requirements": False},
+    **{
+        "x_disable_stats": True,
+        "x_disable_meta": True,
+        "x_disable_machine_info": True,
+        "x_save_requirements": False,
+        "host": "",
+    },
 }
 
 
@@ -93,17 +101,14 @@ def _nested(settings: dict[str, Any]) -> dict[str, Any]:
         *above, last = name.split(".")
         node = tree
         for part in above:
-            found = node.get(part)
-            node[part] = node = found if isinstance(found, dict) else {}
+            node = node.setdefault(part, {})
         node[last] = value
     return tree
 
 
 def _image(wandb: ModuleType, png: bytes) -> Any:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "picture.png"
-        path.write_bytes(png)
-        return wandb.Image(str(path))
+    with Image.open(io.BytesIO(png)) as picture:
+        return wandb.Image(picture)
 
 
 def _tidy(folder: Path) -> None:
