@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +49,20 @@ def write(grid: "Grid", cells: "Sequence[Cell]", folder: Path) -> None:
 def _package() -> Iterator[ModuleType]:
     """The package without what its user has set for runs that are tracked as they happen, and its process ended."""
     told = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("WANDB_")}
-    os.environ["WANDB_ERROR_REPORTING"] = "false"  # it would ask a network on import
-    wandb = None
-    try:
-        wandb = extra("wandb", "wandb-offline")
-        yield wandb
-    finally:
-        if wandb is not None:
-            wandb.teardown()
-        del os.environ["WANDB_ERROR_REPORTING"]
-        os.environ.update(told)
+    with TemporaryDirectory() as folder:
+        # It would ask a network on import, and leave logs in the user's home.
+        own = {"WANDB_ERROR_REPORTING": "false", "WANDB_CACHE_DIR": folder, "WANDB_CONFIG_DIR": folder}
+        os.environ.update(own)
+        try:
+            wandb = extra("wandb", "wandb-offline")
+            try:
+                yield wandb
+            finally:
+                wandb.teardown()
+        finally:
+            for name in own:
+                os.environ.pop(name, None)
+            os.environ.update(told)
 
 
 def _write_run(wandb: ModuleType, run: Run, folder: Path) -> None:
