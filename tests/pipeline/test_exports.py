@@ -38,6 +38,8 @@ from tests.conftest import ROOT
 from tests.pipeline.conftest import CONVLSTM, LSTM, Clone
 from tests.report.chromium import PROGRAM, Browser
 
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "how-to-export.md"
 SERIES, BASELINE = LSTM.format(1), "generated_sins/copy_last"
 SECOND = SERIES.replace("seed-1", "seed-2")  #: a seed that only this file has

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from framecast.errors import UserError
 from framecast.report.export.extras import extra
 from framecast.report.export.outputs import new_folder
 from framecast.report.export.runs import Run, read
@@ -65,6 +66,16 @@ def _package() -> Iterator[ModuleType]:
             os.environ.update(told)
 
 
+def _quiet(wandb: ModuleType) -> Any:
+    try:
+        return wandb.Settings(**QUIET)
+    except ValueError as error:  # a setting that it does not know
+        raise UserError(
+            f"export wandb-offline: wandb {wandb.__version__} cannot be told to look at nothing ({type(error).__name__}); "
+            "run `pip install --upgrade wandb`"
+        ) from None
+
+
 def _write_run(wandb: ModuleType, run: Run, folder: Path) -> None:
     cell = run.cell
     made = wandb.init(
@@ -76,7 +87,7 @@ def _write_run(wandb: ModuleType, run: Run, folder: Path) -> None:
         tags=[cell.dataset, cell.model],
         job_type="baseline" if cell.is_baseline else "cell",
         config=_nested(run.settings),
-        settings=wandb.Settings(**QUIET),
+        settings=_quiet(wandb),
     )
     for name, step in STEPS.items():
         made.define_metric(step, hidden=True)
