@@ -69,9 +69,9 @@ def _package() -> Iterator[ModuleType]:
 def _quiet(wandb: ModuleType) -> Any:
     try:
         return wandb.Settings(**QUIET)
-    except ValueError as error:  # a setting that it does not know
+    except ValueError:  # a setting that it does not know
         raise UserError(
-            f"export wandb-offline: wandb {wandb.__version__} cannot be told to look at nothing ({type(error).__name__}); "
+            f"export wandb-offline: wandb {wandb.__version__} is not one that this was written for; "
             "run `pip install --upgrade wandb`"
         ) from None
 
