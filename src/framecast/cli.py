@@ -283,18 +283,39 @@ def claims(
 
 @app.command()
 def export(
-    kind: Annotated[str, typer.Argument(metavar="csv", help="the format")],
+    kind: Annotated[str, typer.Argument(metavar="csv|tensorboard|wandb-offline|latex", help="the format")],
+    run: Annotated[
+        list[str] | None, typer.Option(metavar="CELL", help="only this cell; repeatable; by default every scored one")
+    ] = None,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="by default reports/partial/all_scores.csv")
+        str, typer.Option("--output", "-o", metavar="FILE|FOLDER", help="by default in reports/partial")
     ] = "",
 ) -> None:
-    """Write every score so far, of each cell, mode, metric and step, as one tidy table."""
+    """Write every score so far for other programs: a tidy table, event files, offline runs, or macros of a paper.
+
+    csv: one number a row. tensorboard: an event file a cell, with curves, settings and a picture. wandb-offline: a
+    run a cell, for `wandb sync`. latex: the mean and sd of every system by name. Nothing asks a network.
+    """
     from pathlib import Path
 
-    from framecast.report import export as exporting
-    from framecast.report.write import PARTIAL
+    from framecast.report.export import export as write
 
-    print(exporting.export(_grid(), kind, Path(output) if output else PARTIAL / "all_scores.csv"))
+    print(write(_grid(), kind, Path(output) if output else None, run or ()))
+
+
+@app.command()
+def notebook(
+    cell: CellName,
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help="by default notebook.ipynb in reports/partial/CELL"),
+    ] = "",
+) -> None:
+    """Write a notebook that loads a cell's weights, forecasts test sequences and draws them."""
+    study = _grid()
+    from framecast.report.notebook import write
+
+    print(write(study, study.find(cell), output))
 
 
 @app.command()

@@ -114,7 +114,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Clone]:
         copy(ROOT / name, source.folder / name)
     for cache in list(source.folder.rglob("__pycache__")):
         shutil.rmtree(cache)
-    (source.folder / ".dvc").mkdir()
+    shutil.copytree(ROOT / ".dvc" / "plots", source.folder / ".dvc" / "plots")
     (source.folder / "reports" / "records").mkdir(parents=True)
     shutil.copy(ROOT / "reports" / "records" / "README.md", source.folder / "reports" / "records")
     for name in ("config", ".gitignore"):

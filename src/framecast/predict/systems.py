@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from framecast import artifacts, assemble
 from framecast.errors import UserError
 from framecast.evaluation.score import Scores, applicable, score
-from framecast.models.base import Baseline
+from framecast.models.base import Baseline, Forecaster
 from framecast.predict.clip import Clip
 from framecast.predict.notes import Notes
 from framecast.results import System
@@ -79,15 +79,10 @@ def forecast(grid: "Grid", cell: "Cell", name: str, clip: Clip, shape: tuple[int
 
     Raises UserError when its weights are not those of its manifest, or a forecast is not finite.
     """
-    be_deterministic(1 if cell.is_baseline else grid.params.recipe(cell.model).threads)
-    model = assemble.model(grid, cell, shape)
-    if not cell.is_baseline:
-        folder = grid.run_folder(cell)
-        artifacts.verify(folder / "run.json", "model.safetensors")
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+    model = _untrained(grid, cell, shape) if cell.is_baseline else trained(grid, cell)
     context = torch.from_numpy(clip.context)[None]
     with torch.no_grad():
-        frames = model.eval()(context, horizon)
+        frames = model(context, horizon)
     if not frames.isfinite().all():
         step = int((~frames[0].flatten(1).isfinite().all(dim=1)).nonzero()[0]) + 1
         raise UserError(
@@ -96,6 +91,25 @@ def forecast(grid: "Grid", cell: "Cell", name: str, clip: Clip, shape: tuple[int
     known = len(clip.truth)
     scores = _scored(grid, cell, frames[:, :known], clip) if known else None
     return Forecast(cell, name, frames[0].float().numpy(), scores)
+
+
+def trained(grid: "Grid", cell: "Cell") -> Forecaster:
+    """The network of a trained cell, on the CPU, ready to forecast.
+
+    Raises UserError when its weights are not there, or not those of its manifest.
+    """
+    folder = grid.run_folder(cell)
+    if not (folder / "run.json").exists():
+        raise UserError(f"cell {cell.name}: {folder} is not there; run `framecast train {cell.name}`")
+    artifacts.verify(folder / "run.json", "model.safetensors")
+    model = _untrained(grid, cell, assemble.dataset(grid, cell.dataset).frame_shape)
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    return model
+
+
+def _untrained(grid: "Grid", cell: "Cell", shape: tuple[int, ...]) -> Forecaster:
+    be_deterministic(1 if cell.is_baseline else grid.params.recipe(cell.model).threads)
+    return assemble.model(grid, cell, shape).eval()
 
 
 def reference(grid: "Grid", cell: "Cell", clip: Clip, shape: tuple[int, ...], horizon: int) -> Forecast:
