@@ -1,0 +1,146 @@
+"""The reference, out of the source: ``--help`` of every verb, params.yaml, and the docstrings of what a study is made of."""
+
+import ast
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import griffe
+import typer
+
+from framecast.cli import app
+from framecast.study import catalogue
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS, PARAMETERS = "reference/commands.md", "reference/params.md"
+WIDTH = 100  #: characters of the terminal that ``--help`` is asked in
+TABLE = re.compile(r"^={3,}(?:  =+)+\n(?:.+\n)+?={3,}(?:  =+)+$(?!\n.)", re.MULTILINE)
+
+
+class Tables(griffe.Extension):
+    """Shows the tables of docstrings as they stand in the source."""
+
+    def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
+        """Make a block of each."""
+        if obj.docstring:
+            obj.docstring.value = TABLE.sub(lambda table: f"```text\n{table.group()}\n```", obj.docstring.value)
+
+
+def pages() -> dict[str, str]:
+    """Page → its text."""
+    return {
+        COMMANDS: _commands(),
+        PARAMETERS: _parameters(),
+        "reference/systems.md": _entries("Systems", "models", "models", catalogue.trained()),
+        "reference/baselines.md": _entries("Baselines", "baselines", "models", catalogue.baselines()),
+        "reference/datasets.md": _entries("Datasets", "datasets", "data", catalogue.names("data")),
+        "reference/losses.md": _entries("Losses", "losses", "losses", catalogue.names("losses")),
+        "reference/metrics.md": _metrics(),
+        "reference/figures.md": _entries("Figures", "figures", "figures", catalogue.names("figures")),
+    }
+
+
+def block(path: Path, language: str) -> str:
+    """A file as a block of code."""
+    return f"````{language}\n{path.read_text(encoding='utf-8')}\n````"
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def _commands() -> str:
+    """What ``--help`` prints, of framecast and of each verb, and of ``make``."""
+    group = typer.main.get_command(app)
+    whole = group.context_class(group, info_name="framecast", terminal_width=WIDTH)
+    verbs = [
+        f"## framecast {name}\n\n```text\n{_help(verb, name, whole)}\n```" for name, verb in group.commands.items()
+    ]
+    return "\n\n".join(
+        [
+            "# Commands",
+            "Each verb is run from the root of the repository. A mistake is one line and an exit code of 1; 75 says that "
+            "something is not finished and goes on when the command is given again.",
+            f"```text\n{group.get_help(whole)}\n```",
+            *verbs,
+            "## make",
+            "Each target builds the locked environment first.",
+            *_targets(),
+        ]
+    )
+
+
+def _help(verb: Any, name: str, whole: Any) -> str:
+    return verb.get_help(verb.context_class(verb, info_name=name, parent=whole, terminal_width=WIDTH))
+
+
+def _targets() -> list[str]:
+    """The targets of the Makefile with what they say of themselves, as a table."""
+    told = re.findall(r"^([a-z-]+):[^#\n]*## (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    return [_table(("target", "what it does"), ((f"`make {name}`", text) for name, text in told))]
+
+
+def _parameters() -> str:
+    """The whole of params.yaml: its comments say what each value is."""
+    return "\n\n".join(
+        [
+            "# params.yaml",
+            "Every number that a reviewer would ask about, as it stands in the repository. What a kind of system, dataset or "
+            "loss can be told stands in its signature: [systems](systems.md), [baselines](baselines.md), "
+            "[datasets](datasets.md), [losses](losses.md), [metrics](metrics.md), [figures](figures.md).",
+            block(ROOT / "params.yaml", "yaml"),
+        ]
+    )
+
+
+# --- docstrings -----------------------------------------------------------------------------------
+
+
+def _entries(title: str, section: str, package: str, names: Iterable[str], facts: str = "") -> str:
+    """A page of every entry of one kind, and of what they have in common."""
+    rows = [
+        (f"[`{name}`](#framecast.{package}.{name})", _told(f"{package}.{name}"), catalogue.frames(package, name))
+        for name in names
+    ]
+    return "\n\n".join(
+        [
+            f"# {title}",
+            f"The name of a file is the `kind` that `{section}:` of [params.yaml](params.md) names; its keyword-only arguments are what may be said there, and "
+            "their annotations what is allowed.",
+            _table(("kind", "what it is", "frames"), rows),
+            facts,
+            *(_documented(package, name, f"{name}") for name in names),
+            _documented(package, "base", "What they have in common"),
+        ]
+    )
+
+
+def _metrics() -> str:
+    """The page of metrics, with the convention that each id stands for."""
+    rows = [
+        (
+            f"`{metric}`",
+            catalogue.metric_fact(metric, "unit"),
+            catalogue.metric_fact(metric, "better"),
+            f"[`{module}`](#framecast.metrics.{module}.{name})",
+        )
+        for metric, (module, name) in catalogue.metrics().items()
+    ]
+    facts = _table(("id", "unit", "better", "in"), rows)
+    return _entries("Metrics", "evaluation.metrics", "metrics", catalogue.names("metrics"), facts)
+
+
+def _told(module: str) -> str:
+    """The first sentence of a module of ours."""
+    tree = ast.parse((ROOT / "src" / "framecast" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+    return (ast.get_docstring(tree) or "").partition("\n")[0]
+
+
+def _documented(package: str, name: str, heading: str) -> str:
+    return f'::: framecast.{package}.{name}\n    options: {{heading: "{heading}", toc_label: "{heading}"}}'
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table of Markdown."""
+    cells = [head, tuple("---" for _ in head), *(tuple(cell.replace("|", r"\|") for cell in row) for row in rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
