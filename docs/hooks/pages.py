@@ -55,7 +55,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
     def turned(link: re.Match[str]) -> str:
         target = _target(here, link[1])
-        if not target.exists():
+        if not target.exists() and not target.is_relative_to(DOCS):  # of pages MkDocs says it
             log.warning("%s: link to %s, which is not there", here, link[1])
         return relpath(_place(target), Path(here).parent)
 

@@ -15,6 +15,22 @@ from framecast.study import catalogue
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS, PARAMETERS = "reference/commands.md", "reference/params.md"
 WIDTH = 100  #: characters of the terminal that ``--help`` is asked in
+ARGUMENTS = "Its keyword-only arguments are what may be said there beside it, and their annotations what is allowed."
+SYSTEMS = f"A name below is the `kind` of an entry under `models:` in [params.yaml](params.md). {ARGUMENTS}"
+BASELINES = (
+    "What every system is held against: nothing of them is trained by gradients, and a name below is one of `baselines:` in "
+    "[params.yaml](params.md). They share [the interface of the systems](systems.md#framecast.models.base)."
+)
+DATASETS = (
+    f"A name below is the `kind` of an entry under `datasets:` in [params.yaml](params.md). {ARGUMENTS} Where published files "
+    "come from is told in [Data](../data.md)."
+)
+LOSSES = f"A loss under `losses:` in [params.yaml](params.md) is a weighted sum of the terms below. {ARGUMENTS}"
+METRICS = (
+    "Every convention of the literature has an id of its own, and two ids are never interchangeable. `evaluation.metrics` in "
+    "[params.yaml](params.md) lists ids; a file below holds a family of them."
+)
+FIGURES = "A name below is a key of `figures:` in [params.yaml](params.md), and what `framecast figure NAME` draws."
 TABLE = re.compile(r"^={3,}(?:  =+)+\n(?:.+\n)+?={3,}(?:  =+)+$(?!\n.)", re.MULTILINE)
 
 
@@ -32,12 +48,12 @@ def pages() -> dict[str, str]:
     return {
         COMMANDS: _commands(),
         PARAMETERS: _parameters(),
-        "reference/systems.md": _entries("Systems", "models", "models", catalogue.trained()),
-        "reference/baselines.md": _entries("Baselines", "baselines", "models", catalogue.baselines()),
-        "reference/datasets.md": _entries("Datasets", "datasets", "data", catalogue.names("data")),
-        "reference/losses.md": _entries("Losses", "losses", "losses", catalogue.names("losses")),
-        "reference/metrics.md": _metrics(),
-        "reference/figures.md": _entries("Figures", "figures", "figures", catalogue.names("figures")),
+        "reference/systems.md": _entries("Systems", "models", catalogue.trained(), SYSTEMS),
+        "reference/baselines.md": _entries("Baselines", "models", catalogue.baselines(), BASELINES, base=False),
+        "reference/datasets.md": _entries("Datasets", "data", catalogue.names("data"), DATASETS),
+        "reference/losses.md": _entries("Losses", "losses", catalogue.names("losses"), LOSSES),
+        "reference/metrics.md": _entries("Metrics", "metrics", catalogue.names("metrics"), METRICS, _metrics()),
+        "reference/figures.md": _entries("Figures", "figures", catalogue.names("figures"), FIGURES),
     }
 
 
@@ -96,7 +112,9 @@ def _parameters() -> str:
 # --- docstrings -----------------------------------------------------------------------------------
 
 
-def _entries(title: str, section: str, package: str, names: Iterable[str], facts: str = "") -> str:
+def _entries(
+    title: str, package: str, names: Iterable[str], told: str, facts: str = "", *, base: bool = True
+) -> str:
     """A page of every entry of one kind, and of what they have in common."""
     rows = [
         (f"[`{name}`](#framecast.{package}.{name})", _told(f"{package}.{name}"), catalogue.frames(package, name))
@@ -105,18 +123,17 @@ def _entries(title: str, section: str, package: str, names: Iterable[str], facts
     return "\n\n".join(
         [
             f"# {title}",
-            f"The name of a file is the `kind` that `{section}:` of [params.yaml](params.md) names; its keyword-only arguments are what may be said there, and "
-            "their annotations what is allowed.",
-            _table(("kind", "what it is", "frames"), rows),
+            told,
+            _table(("name", "what it is", "frames"), rows),
             facts,
-            *(_documented(package, name, f"{name}") for name in names),
-            _documented(package, "base", "What they have in common"),
+            *(_documented(package, name, name) for name in names),
+            *([_documented(package, "base", "What they have in common")] if base else []),
         ]
     )
 
 
 def _metrics() -> str:
-    """The page of metrics, with the convention that each id stands for."""
+    """Every id of a metric, as a table."""
     rows = [
         (
             f"`{metric}`",
@@ -126,8 +143,7 @@ def _metrics() -> str:
         )
         for metric, (module, name) in catalogue.metrics().items()
     ]
-    facts = _table(("id", "unit", "better", "in"), rows)
-    return _entries("Metrics", "evaluation.metrics", "metrics", catalogue.names("metrics"), facts)
+    return _table(("id", "unit", "better", "in"), rows)
 
 
 def _told(module: str) -> str:
