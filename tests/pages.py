@@ -1,6 +1,6 @@
 """The shell commands of the documentation, for the tests that run them.
 
-A block of shell commands begins with ````` ```sh `````. A comment in front of it, ``<!-- not run: why -->``, takes it out.
+A block of shell commands has the language ``sh``. A comment in front of it, ``<!-- not run: why -->``, takes it out.
 """
 
 import re

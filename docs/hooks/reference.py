@@ -1,4 +1,4 @@
-"""The reference, out of the source: ``--help`` of every verb, params.yaml, and the docstrings of what a study is made of."""
+"""The reference, out of the source: ``--help`` of every verb, params.yaml, docstrings of what a study is made of."""
 
 import ast
 import re
@@ -18,17 +18,17 @@ WIDTH = 100  #: characters of the terminal that ``--help`` is asked in
 ARGUMENTS = "Its keyword-only arguments are what may be said there beside it, and their annotations what is allowed."
 SYSTEMS = f"A name below is the `kind` of an entry under `models:` in [params.yaml](params.md). {ARGUMENTS}"
 BASELINES = (
-    "What every system is held against: nothing of them is trained by gradients, and a name below is one of `baselines:` in "
-    "[params.yaml](params.md). They share [the interface of the systems](systems.md#framecast.models.base)."
+    "What every system is held against: nothing of them is trained by gradients, and a name below is one of "
+    "`baselines:` in [params.yaml](params.md). They share [the interface of the systems](systems.md#framecast.models.base)."
 )
 DATASETS = (
-    f"A name below is the `kind` of an entry under `datasets:` in [params.yaml](params.md). {ARGUMENTS} Where published files "
-    "come from is told in [Data](../data.md)."
+    f"A name below is the `kind` of an entry under `datasets:` in [params.yaml](params.md). {ARGUMENTS} Where published "
+    "files come from is told in [Data](../data.md)."
 )
 LOSSES = f"A loss under `losses:` in [params.yaml](params.md) is a weighted sum of the terms below. {ARGUMENTS}"
 METRICS = (
-    "Every convention of the literature has an id of its own, and two ids are never interchangeable. `evaluation.metrics` in "
-    "[params.yaml](params.md) lists ids; a file below holds a family of them."
+    "Every convention of the literature has an id of its own, and two ids are never interchangeable. "
+    "`evaluation.metrics` in [params.yaml](params.md) lists ids; a file below holds a family of them."
 )
 FIGURES = "A name below is a key of `figures:` in [params.yaml](params.md), and what `framecast figure NAME` draws."
 TABLE = re.compile(r"^={3,}(?:  =+)+\n(?:.+\n)+?={3,}(?:  =+)+$(?!\n.)", re.MULTILINE)
@@ -75,8 +75,8 @@ def _commands() -> str:
     return "\n\n".join(
         [
             "# Commands",
-            "Each verb is run from the root of the repository. A mistake is one line and an exit code of 1; 75 says that "
-            "something is not finished and goes on when the command is given again.",
+            "Each verb is run from the root of the repository. A mistake is one line and an exit code of 1; 75 says "
+            "that something is not finished and goes on when the command is given again.",
             f"```text\n{group.get_help(whole)}\n```",
             *verbs,
             "## make",
@@ -101,8 +101,8 @@ def _parameters() -> str:
     return "\n\n".join(
         [
             "# params.yaml",
-            "Every number that a reviewer would ask about, as it stands in the repository. What a kind of system, dataset or "
-            "loss can be told stands in its signature: [systems](systems.md), [baselines](baselines.md), "
+            "Every number that a reviewer would ask about, as it stands in the repository. What a kind of system, dataset "
+            "or loss can be told stands in its signature: [systems](systems.md), [baselines](baselines.md), "
             "[datasets](datasets.md), [losses](losses.md), [metrics](metrics.md), [figures](figures.md).",
             block(ROOT / "params.yaml", "yaml"),
         ]
@@ -112,9 +112,7 @@ def _parameters() -> str:
 # --- docstrings -----------------------------------------------------------------------------------
 
 
-def _entries(
-    title: str, package: str, names: Iterable[str], told: str, facts: str = "", *, base: bool = True
-) -> str:
+def _entries(title: str, package: str, names: Iterable[str], told: str, facts: str = "", *, base: bool = True) -> str:
     """A page of every entry of one kind, and of what they have in common."""
     rows = [
         (f"[`{name}`](#framecast.{package}.{name})", _told(f"{package}.{name}"), catalogue.frames(package, name))

@@ -42,7 +42,8 @@ def followed(slurm: OneNode, fresh: Callable[[], Clone]) -> Followed:
     study = ClusterStudy(folder, slurm)
     study("dvc", "config", "--local", "core.no_scm", "true")  # the harness' folder is no git clone
     path = study.environment["PATH"].replace(str(BIN), str(warm.programs()))  # warm processes, in the jobs too
-    script = "\n".join(["set -euo pipefail", *(f"echo '$ {line}'\n{line}" for line in pages.commands("docs/cluster.md"))])
+    told = (f"echo '$ {line}'\n{line}" for line in pages.commands("docs/cluster.md"))
+    script = "\n".join(["set -euo pipefail", *told])
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=study.folder,
