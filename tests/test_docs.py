@@ -158,7 +158,11 @@ def test_the_reference_has_every_verb_and_every_entry(site: Path) -> None:
     ):
         assert {f"framecast.{package}.{name}" for name in names} <= places[page]
     for page in (site / "reference").glob("*.html"):
-        assert "<p>====" not in page.read_text(encoding="utf-8"), "a table of a docstring is shown as a paragraph"
+        assert not re.search("====|<blockquote", page.read_text(encoding="utf-8")), f"{page.name}: docstrings as quotations"
+    shown = re.sub("<[^>]+>", "", (site / "reference" / "systems.html").read_text(encoding="utf-8"))
+    for name in catalogue.trained():
+        for argument in catalogue.keyword_arguments(f"models.{name}"):
+            assert re.search(rf"\b{argument}: ", shown), f"{name}: no {argument}"
 
 
 @needs_mkdocs

@@ -1,7 +1,7 @@
 """What the site has and docs/ has not: the README as its first page, reference, and files that pages link to.
 
 Nothing of it is written down twice: each build reads it anew. Links out of docs/ work in the repository as they stand;
-here they are turned to where their target stands on the site. One to nothing is a warning: ``strict`` makes it an error.
+here they are turned to where their target stands on the site. One to nothing is a warning, by ``strict`` an error.
 """
 
 import logging

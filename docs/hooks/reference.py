@@ -19,11 +19,11 @@ ARGUMENTS = "Its keyword-only arguments are what may be said there beside it, an
 SYSTEMS = f"A name below is the `kind` of an entry under `models:` in [params.yaml](params.md). {ARGUMENTS}"
 BASELINES = (
     "What every system is held against: nothing of them is trained by gradients, and a name below is one of "
-    "`baselines:` in [params.yaml](params.md). They share [the interface of the systems](systems.md#framecast.models.base)."
+    "`baselines:` in [params.yaml](params.md). They share [the interface of systems](systems.md#framecast.models.base)."
 )
 DATASETS = (
-    f"A name below is the `kind` of an entry under `datasets:` in [params.yaml](params.md). {ARGUMENTS} Where published "
-    "files come from is told in [Data](../data.md)."
+    f"A name below is the `kind` of an entry under `datasets:` in [params.yaml](params.md). {ARGUMENTS} Where "
+    "published files come from is told in [Data](../data.md)."
 )
 LOSSES = f"A loss under `losses:` in [params.yaml](params.md) is a weighted sum of the terms below. {ARGUMENTS}"
 METRICS = (
@@ -31,16 +31,28 @@ METRICS = (
     "`evaluation.metrics` in [params.yaml](params.md) lists ids; a file below holds a family of them."
 )
 FIGURES = "A name below is a key of `figures:` in [params.yaml](params.md), and what `framecast figure NAME` draws."
-TABLE = re.compile(r"^={3,}(?:  =+)+\n(?:.+\n)+?={3,}(?:  =+)+$(?!\n.)", re.MULTILINE)
+RULE = re.compile(r"=+(?:  +=+)+")
 
 
-class Tables(griffe.Extension):
-    """Shows the tables of docstrings as they stand in the source."""
+class Docstrings(griffe.Extension):
+    """Docstrings as Markdown: their tables, and their examples, which Markdown would take for quotations."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Make a block of each."""
+        """Turn the docstring of whatever is found, paragraph by paragraph."""
         if obj.docstring:
-            obj.docstring.value = TABLE.sub(lambda table: f"```text\n{table.group()}\n```", obj.docstring.value)
+            obj.docstring.value = "\n\n".join(map(_as_markdown, obj.docstring.value.split("\n\n")))
+
+
+def _as_markdown(paragraph: str) -> str:
+    first, *lines = paragraph.split("\n")
+    if first.startswith(">>> "):
+        return f"```pycon\n{paragraph}\n```"
+    if not RULE.fullmatch(first):
+        return paragraph
+    columns = [slice(found.start(), found.end() + 1) for found in re.finditer("=+", first)]
+    columns[-1] = slice(columns[-1].start, None)
+    cells = [tuple(line[column].strip() for column in columns) for line in lines if not RULE.fullmatch(line)]
+    return _table(cells[0], cells[1:]) if RULE.fullmatch(lines[1]) else _table(("",) * len(columns), cells)
 
 
 def pages() -> dict[str, str]:
@@ -100,9 +112,10 @@ def _parameters() -> str:
     """The whole of params.yaml: its comments say what each value is."""
     return "\n\n".join(
         [
+            "---\nsearch: {exclude: true}\n---",
             "# params.yaml",
-            "Every number that a reviewer would ask about, as it stands in the repository. What a kind of system, dataset "
-            "or loss can be told stands in its signature: [systems](systems.md), [baselines](baselines.md), "
+            "Every number that a reviewer would ask about, as it stands in the repository. What a kind of system, "
+            "dataset or loss can be told stands in its signature: [systems](systems.md), [baselines](baselines.md), "
             "[datasets](datasets.md), [losses](losses.md), [metrics](metrics.md), [figures](figures.md).",
             block(ROOT / "params.yaml", "yaml"),
         ]
@@ -122,8 +135,8 @@ def _entries(title: str, package: str, names: Iterable[str], told: str, facts: s
         [
             f"# {title}",
             told,
-            _table(("name", "what it is", "frames"), rows),
             facts,
+            _table(("name", "what it is", "frames"), rows),
             *(_documented(package, name, name) for name in names),
             *([_documented(package, "base", "What they have in common")] if base else []),
         ]
@@ -145,9 +158,9 @@ def _metrics() -> str:
 
 
 def _told(module: str) -> str:
-    """The first sentence of a module of ours."""
+    """What the docstring of a module of ours begins with."""
     tree = ast.parse((ROOT / "src" / "framecast" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
-    return (ast.get_docstring(tree) or "").partition("\n")[0]
+    return (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
 
 
 def _documented(package: str, name: str, heading: str) -> str:
