@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from itertools import chain
 from pathlib import Path
@@ -87,6 +88,15 @@ def test_a_list_of_own_files_is_written_as_the_page_of_data_says(tmp_path: Path)
 # --- the site -------------------------------------------------------------------------------------
 
 
+def test_what_builds_the_site_is_locked_and_not_installed_for_the_demo() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.split("[<>=]", one)[0] for one in project["optional-dependencies"]["docs"]}
+    demo, _, docs = (ROOT / "requirements.lock").read_text(encoding="utf-8").partition("\n# docs")
+    locked = [dict(line.split("==") for line in part.splitlines() if "==" in line) for part in (demo, docs)]
+    assert wanted <= locked[1].keys()
+    assert not locked[0].keys() & locked[1].keys()
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as ``make docs`` builds it: strictly."""
@@ -158,7 +168,9 @@ def test_the_reference_has_every_verb_and_every_entry(site: Path) -> None:
     ):
         assert {f"framecast.{package}.{name}" for name in names} <= places[page]
     for page in (site / "reference").glob("*.html"):
-        assert not re.search("====|<blockquote", page.read_text(encoding="utf-8")), f"{page.name}: docstrings as quotations"
+        assert not re.search("====|<blockquote", page.read_text(encoding="utf-8")), (
+            f"{page.name}: docstrings as quotations"
+        )
     shown = re.sub("<[^>]+>", "", (site / "reference" / "systems.html").read_text(encoding="utf-8"))
     for name in catalogue.trained():
         for argument in catalogue.keyword_arguments(f"models.{name}"):

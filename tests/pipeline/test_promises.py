@@ -122,17 +122,14 @@ def test_snakemake_runs_the_touched_cells_and_no_other(pulled: Clone) -> None:
     assert pulled.planned() == touched | MADE_OF_ALL
     told = pulled.typed(plan)
     assert f"{LSTM.format(1)}  stale       changed: model.hidden_size 8 → 7" in told
-    assert re.search(r"^train +2$", told, re.MULTILINE)
+    assert re.search(r"^train +2\n", told, re.MULTILINE)
     pulled.typed(go)
-    made = pulled.artefacts()
     assert {name for name in pulled.made_since(before) if name in touched} == touched
     assert pulled.planned() == set()
     assert "hidden_size 8 → 7" in (told := pulled.typed(compare))
     assert "(one seed)" in told
     pulled.edit("params.yaml", change[::-1])
-    assert pulled.planned() == MADE_OF_ALL
-    pulled.typed(back)
-    assert pulled.artefacts() == made
+    assert re.findall(r"^(\w+) +1$", pulled.typed(back), re.MULTILINE)[:3] == ["tables", "report", "all"]
     write(pulled.folder / "walk.mp4", [quarters()] * 12, codec="libx264")
     pulled.typed(clip)
     for script in pages.scripts("docs/how-to-predict-your-own-clip.md"):
