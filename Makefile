@@ -16,7 +16,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --pro
 WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
 COMPILE := import dvc.cli, framecast.report.write, snakemake.cli, snakemake_executor_plugin_slurm, skimage.metrics, torch
 
-.PHONY: help demo test test-fast test-slow test-slurm bench kill-loop chaos cluster-up cluster-down lint lock clean
+.PHONY: help demo docs test test-fast test-slow test-slurm bench kill-loop chaos cluster-up cluster-down lint lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -25,28 +25,38 @@ help:  ## list these targets
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "framecast needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	grep '^torch==' requirements.lock > $(VENV)/torch.lock  # by far the largest: unpacked beside the others
-	grep -v '^torch==' requirements.lock > $(VENV)/others.lock
+	sed '/^# docs/,$$d' requirements.lock > $(VENV)/all.lock
+	grep '^torch==' $(VENV)/all.lock > $(VENV)/torch.lock  # by far the largest: unpacked beside the others
+	grep -v '^torch==' $(VENV)/all.lock > $(VENV)/others.lock
 	$(INSTALL) --no-deps -r $(VENV)/torch.lock & torch=$$!
 	trap 'kill $$torch 2> /dev/null || true' EXIT  # when the others fail
 	$(INSTALL) --no-deps -r $(VENV)/others.lock
 	wait $$torch
-	$(INSTALL) -r requirements.lock  # and what torch alone needs on a machine with a GPU
+	$(INSTALL) -r $(VENV)/all.lock  # and what torch alone needs on a machine with a GPU
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	$(BIN)/python -c '$(COMPILE)'  # what is used of them, here and now
+	@touch $@
+
+$(VENV)/docs: $(VENV)/installed  # what builds the documentation, which nothing else waits for
+	sed '1,/^# docs/d' requirements.lock > $(VENV)/docs.lock
+	$(INSTALL) --no-deps -r $(VENV)/docs.lock
 	@touch $@
 
 demo: $(VENV)/installed  ## a few cells of every study, from nothing to reports/report.html (some 8 minutes on 2 cores)
 	@snakemake
 	@echo "The report: $(CURDIR)/reports/report.html"
 
-test: $(VENV)/installed  ## everything that is claimed (some 10 minutes on 2 cores)
+docs: $(VENV)/docs  ## the documentation as a site, site/index.html; every warning is an error
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo "The documentation: $(CURDIR)/site/index.html"
+
+test: $(VENV)/docs  ## everything that is claimed (some 10 minutes on 2 cores)
 	@pytest $(WORKERS)
 
-test-fast: $(VENV)/installed  ## without the slow tests
+test-fast: $(VENV)/docs  ## without the slow tests
 	@pytest $(WORKERS) -m "not slow"
 
-test-slow: $(VENV)/installed  ## only the slow tests: real engines, kills, training
+test-slow: $(VENV)/docs  ## only the slow tests: real engines, kills, training
 	@pytest $(WORKERS) -m slow
 
 test-slurm: $(VENV)/installed  ## only the tests on a private one-machine Slurm
@@ -73,10 +83,15 @@ lint: $(VENV)/installed  ## style of Python and rules, types, spelling
 
 lock:  ## resolve pyproject.toml anew into requirements.lock
 	@rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	freeze() { .venv-lock/bin/python -m pip freeze --all --exclude-editable --exclude pip; }
 	.venv-lock/bin/python -m pip install --quiet -e '.[dev]'
+	freeze > .venv-lock/all
+	.venv-lock/bin/python -m pip install --quiet -c .venv-lock/all -e '.[dev,docs]'
 	{ echo "# Resolved by 'make lock' from pyproject.toml; every install uses these versions."; \
-	  .venv-lock/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//'; } > requirements.lock
+	  sed 's/+cpu$$//' .venv-lock/all; \
+	  echo "# docs: what 'make docs' and 'make test' install besides."; \
+	  freeze | grep -vxFf .venv-lock/all; } > requirements.lock
 	rm -rf .venv-lock
 
 clean:  ## remove what can be made again, except the environment and raw data
-	rm -rf data/processed data/runs data/scores data/checkpoints reports/figures reports/report.html .snakemake logs
+	rm -rf site data/processed data/runs data/scores data/checkpoints reports/figures reports/report.html .snakemake logs

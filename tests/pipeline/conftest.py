@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.conftest import ROOT, compile_source, run, share_compiled
+from tests import warm
+from tests.conftest import BIN, ROOT, compile_source, run, share_compiled
 
 TRACKED = ("Snakefile", "workflow", "profiles", "slurm", "gpus", "src", "dvc.yaml", ".dvcignore", ".gitignore")
 KEYED = ("processed", "runs", "scores")
@@ -48,6 +49,11 @@ class Clone:
         """Record everything that git does not ignore."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", message)
+
+    def typed(self, script: str) -> str:
+        """Run a block of shell commands here, with warm programs, and give what it prints."""
+        path = os.pathsep.join([str(warm.programs()), str(BIN), os.environ["PATH"]])
+        return self(str(shutil.which("env")), f"PATH={path}", "bash", "-euo", "pipefail", "-c", script).stdout
 
     def edit(self, file: str, *changes: tuple[str, str]) -> None:
         """Replace text that occurs exactly once."""

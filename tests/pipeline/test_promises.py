@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -13,11 +14,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests import pages
 from tests.pipeline.conftest import CONVLSTM, LSTM, MADE_OF_ALL, Clone, cell_files, probe_files
+from tests.predict.clips import quarters, write
 from tests.report.test_report import Page, expected
 
 pytestmark = pytest.mark.slow
 
+FORECAST = {"future.mp4", "future.npz", "future.json", "compare.html"}  #: what ``framecast predict`` writes
 TABLES = ("scores.csv", "horizon.csv", "comparisons.csv", "loss_curves.csv")
 
 
@@ -109,13 +113,31 @@ def rows_of(clone: Clone) -> dict[str, set[str]]:
 
 
 def test_snakemake_runs_the_touched_cells_and_no_other(pulled: Clone) -> None:
-    before = pulled.artefacts()
-    pulled.edit("params.yaml", ("hidden_size: 8", "hidden_size: 7"))
+    """By the commands of the tutorial and of the how-to of clips, on a change of this study's own."""
+    look, plan, go, compare, back, clip = pages.scripts("docs/tutorial.md")
+    before, change = pulled.artefacts(), ("hidden_size: 8", "hidden_size: 7")
+    assert "5 cells at scale tiny: done 5" in pulled.typed(look)
+    pulled.edit("params.yaml", change)
     touched = cell_files(LSTM.format(1), LSTM.format(2)) | probe_files(LSTM.format(1), LSTM.format(2))
     assert pulled.planned() == touched | MADE_OF_ALL
-    pulled("snakemake")
+    told = pulled.typed(plan)
+    assert f"{LSTM.format(1)}  stale       changed: model.hidden_size 8 → 7" in told
+    assert re.search(r"^train +2\n", told, re.MULTILINE)
+    pulled.typed(go)
     assert {name for name in pulled.made_since(before) if name in touched} == touched
     assert pulled.planned() == set()
+    assert "hidden_size 8 → 7" in (told := pulled.typed(compare))
+    assert "(one seed)" in told
+    pulled.edit("params.yaml", change[::-1])
+    assert re.findall(r"^(\w+) +1$", pulled.typed(back), re.MULTILINE)[:3] == ["tables", "report", "all"]
+    write(pulled.folder / "walk.mp4", [quarters()] * 12, codec="libx264")
+    pulled.typed(clip)
+    for script in pages.scripts("docs/how-to-predict-your-own-clip.md"):
+        pulled.typed(re.sub("/simvp/(depth-3)?", lambda of: "/seq2seq_convlstm/" + "depth-1" * bool(of[1]), script))
+    for folder in ("out", "out/digit"):
+        assert {path.name for path in (pulled.folder / folder).glob("*.*")} == FORECAST
+    pulled.git("clean", "--quiet", "--force", "-d")
+    pulled.edit("params.yaml", change)
     pulled("dvc", "repro")  # the work is done: it prunes what was replaced, and records
     assert pulled.made_since(before) == touched
     pulled.commit("A smaller LSTM")

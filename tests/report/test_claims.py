@@ -1,6 +1,7 @@
 """What the sources claim: judged on made-up results whose truth is known, and shipped whole."""
 
 import json
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from framecast import cli, plain_yaml
 from framecast.errors import UserError
@@ -21,7 +23,7 @@ from framecast.results.claims import judge as judge_held
 from framecast.results.records import MEASURED, Commit, Facts, Record
 from framecast.study import catalogue
 from framecast.study.reading import resolve
-from tests import results_fixture
+from tests import pages, results_fixture
 from tests.conftest import ROOT
 
 N, STEPS = 300, 4
@@ -456,3 +458,11 @@ def test_the_verb_judges_without_results_and_takes_one_form(study, capsys):
     assert "no finished tables" in printed.err
     with pytest.raises(UserError, match="allowed: one of them"):
         cli.claims(as_json=True, as_markdown=True)
+
+
+@pytest.mark.usefixtures("study")
+def test_the_command_of_their_page():
+    for line in pages.commands("docs/claims.md"):
+        done = CliRunner().invoke(cli.app, shlex.split(line, comments=True)[1:])
+        assert done.exit_code == 0, done.output
+        assert "28 claims: " in done.stdout

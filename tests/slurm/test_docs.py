@@ -14,21 +14,13 @@ from pathlib import Path
 import pytest
 
 from framecast.artifacts import sha256_of
-from tests import warm
-from tests.conftest import BIN, ROOT, STUCK_SECONDS
+from tests import pages, warm
+from tests.conftest import BIN, STUCK_SECONDS
 from tests.pipeline.conftest import KEYED, Clone
 from tests.slurm.conftest import ClusterStudy
 from tests.slurm.one_node import Job, OneNode
 
-INSTALLING = ("git clone", "make .venv", "source ")  #: what the harness has done already
 IN_ORDER = ["doctor", "-- data", "plan", "--profile slurm", "status --watch", "logs", "efficiency", "verify", "commit"]
-
-
-def commands() -> list[str]:
-    """The lines of every block of shell commands."""
-    text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
-    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    return [line for line in lines if not line.startswith(INSTALLING)]
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,8 @@ def followed(slurm: OneNode, fresh: Callable[[], Clone]) -> Followed:
         profile.write("slurm-patient-patience: 0.02\n")  # eight jobs, and not hundreds
     study("dvc", "config", "--local", "core.no_scm", "true")  # the harness' folder is no git clone
     path = study.environment["PATH"].replace(str(BIN), str(warm.programs()))  # warm processes, in the jobs too
-    script = "\n".join(["set -euo pipefail", *(f"echo '$ {line}'\n{line}" for line in commands())])
+    told = (f"echo '$ {line}'\n{line}" for line in pages.commands("docs/cluster.md"))
+    script = "\n".join(["set -euo pipefail", *told])
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=study.folder,
@@ -67,7 +60,7 @@ def followed(slurm: OneNode, fresh: Callable[[], Clone]) -> Followed:
 
 
 def test_the_page_works_as_it_is_written(followed: Followed) -> None:
-    told = commands()
+    told = pages.commands("docs/cluster.md")
     found = iter(told)
     assert all(any(words in line for line in found) for words in IN_ORDER), told
     assert followed.code == 0, followed.out + followed.err

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -17,16 +18,18 @@ import numpy as np
 import pytest
 import yaml
 from scipy import stats
+from typer.testing import CliRunner
 
+from framecast.cli import app
 from framecast.errors import UserError
 from framecast.results import COMPARISONS, SCORES, Spread
 from framecast.study.grid import Cell
 from framecast.upkeep import diff, gate, history
 from framecast.upkeep.diff import changes, sides
-from tests import records_fixture, warm
+from tests import pages, records_fixture, warm
 from tests.conftest import ROOT, run
 
-PAGE = ROOT / "docs" / "how-to-gate-a-pull-request.md"
+PAGE = "docs/how-to-gate-a-pull-request.md"
 LSTM = "seq2seq_lstm"
 BASELINES = {"copy_last": 0.2, "zeros": 0.4, "least_squares": 0.01}
 NOISE = 2.7764451 * 0.01 * math.sqrt(2 / 3)  #: of three seeds on each side whose sd is 0.01, from a table of t
@@ -640,8 +643,9 @@ def test_the_last_change_of_parameters_is_seen_in_the_numbers(own: list[str]) ->
 # --- the page -----------------------------------------------------------------------------------------
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def workflow() -> str:
+    (found,) = [block.text for block in pages.blocks(PAGE) if block.language == "yaml"]
+    return found
 
 
 def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -654,15 +658,14 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_verdict_stands_on_the_page() -> None:
-    rows_of_page = " ".join(re.findall(r"^\| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+    rows_of_page = " ".join(re.findall(r"^\| ([^|]+) \|", (ROOT / PAGE).read_text(encoding="utf-8"), re.MULTILINE))
     for verdict in changes.VERDICTS:
         assert verdict in rows_of_page
 
 
 def test_the_workflow_of_the_page_runs_in_a_repository(repository: Path) -> None:
     """Its own commands, as a shell runs them there: the merge of a branch that made a number worse is refused."""
-    (workflow,) = blocks("yaml")
-    steps = yaml.safe_load(workflow)["jobs"]["numbers"]["steps"]
+    steps = yaml.safe_load(workflow())["jobs"]["numbers"]["steps"]
     moving, gating = [step["run"] for step in steps if "framecast" in step.get("run", "")]
     seeds = {(LSTM, 1): spread_out(0.2)}
     psnr = {"dataset": "moving_mnist", "metric": "psnr_frame"}
@@ -687,10 +690,24 @@ def test_the_workflow_of_the_page_runs_in_a_repository(repository: Path) -> None
     assert done.stderr == ""
 
 
+def test_every_command_of_the_page_says_what_moved(repository: Path) -> None:
+    seeds = {(LSTM, 1): spread_out(0.2)}
+    others = [("moving_mnist", "mse_pix01"), ("moving_mnist", "psnr_frame"), ("moving_mnist", "ssim_gauss")]
+    tables = [row for dataset, metric in others for row in rows(seeds, dataset=dataset, metric=metric)]
+    write([*rows(seeds), *tables])
+    for scale in ("laptop", "paper"):
+        records_fixture.fabricate(repository / "reports" / "records", "video_depth", "moving_mnist", scale=scale)
+    commit("Main")
+    write([*rows({(LSTM, 1): spread_out(0.201)}, version="2"), *tables])
+    for line in pages.commands("docs/how-to-gate-a-pull-request.md"):
+        done = CliRunner().invoke(app, shlex.split(line, comments=True)[1:])
+        assert done.exit_code == 0, f"{line}: {done.output}"
+        assert "mse_pix01" in done.stdout or "psnr_frame" in done.stdout, f"{line}: {done.output}"
+
+
 def test_what_the_workflow_installs_is_enough(repository: Path) -> None:
     """Nothing else that pip would bring is imported, PyTorch least of all."""
-    (workflow,) = blocks("yaml")
-    install = next(step["run"] for step in yaml.safe_load(workflow)["jobs"]["numbers"]["steps"] if "pip" in str(step))
+    install = next(step["run"] for step in yaml.safe_load(workflow())["jobs"]["numbers"]["steps"] if "pip" in str(step))
     named = set(re.search(r"requirements\.lock (.*)", install)[1].split())
     write(rows({(LSTM, 1): spread_out(0.2)}))
     commit()
