@@ -125,7 +125,7 @@ def test_a_system_without_the_sequence_says_so_and_its_own_worst_is_found_from_t
     row = (
         f"document.querySelector('#data-moving_mnist').closest('.dataset').querySelector('tr[data-system=\"{SHALLOW}\"]"
     )
-    browser.js(f'{row} [data-shows="{shallow["worst"]}"]\').click()')
+    browser.js(f'{row} [data-shows="{sequence}"]\').click()')
     browser.until(f"{STAGE}.querySelector('.where').textContent === 'forecast step 3 of 10 · {SHALLOW}'")
     assert f"{place} of depth 1" in browser.js(f"{STAGE}.querySelector('.standing').textContent")
     assert picture(browser, "forecast").any()
