@@ -180,9 +180,14 @@ def _errors(cell: CellFiles, mode: str, leak: float) -> np.ndarray:
 
 
 def _clips(cell: CellFiles, leak: float) -> dict[str, np.ndarray]:
-    """What is kept of the test sequences: the forecast is the truth, ever fainter, with the noise of the cell."""
+    """What is kept of the test sequences, and what the cell forecast of them."""
+    return _forecast_of(cell, leak, [one.sequence for one in _kept(cell, leak)])
+
+
+def _forecast_of(cell: CellFiles, leak: float, sequences: list[int]) -> dict[str, np.ndarray]:
+    """The truth, ever fainter, with the noise of the cell."""
     noise = _generator(cell)
-    truth = np.stack([_truth(cell.dataset, one.sequence) for one in _kept(cell, leak)])
+    truth = np.stack([_truth(cell.dataset, sequence) for sequence in sequences])
     if frames_of(cell.dataset) == "series":
         drift = noise.normal(0, 0.03, (len(truth), 25, 1)).cumsum(axis=1).astype(np.float32) / 3
         return {"context": truth[:, :25], "target": truth[:, 25:], "forecast": truth[:, 25:] + drift}
@@ -333,8 +338,8 @@ def _write_run(cell: CellFiles, identity: dict) -> None:
 
 def _snapshots(cell: CellFiles) -> dict[str, np.ndarray]:
     """The context mean turns into the target while training goes on."""
-    clips = _clips(cell, leak=0)
-    context, target = clips["context"][:2], clips["target"][:2]
+    clips = _forecast_of(cell, 0, [1, 2])
+    context, target = clips["context"], clips["target"]
     grey = context.mean(axis=1, keepdims=True)
     kept = {step: (grey + step / 500 * (target - grey)).astype(target.dtype) for step in (100, 200, 500)}
     return {"context": context, "target": target} | {f"forecast/{step}": frames for step, frames in kept.items()}
