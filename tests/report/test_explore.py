@@ -127,11 +127,11 @@ def test_a_system_without_the_sequence_says_so_and_its_own_worst_is_found_from_t
     )
     browser.js(f'{row} [data-shows="{sequence}"]\').click()')
     browser.until(f"{STAGE}.querySelector('.where').textContent === 'forecast step 3 of 10 · {SHALLOW}'")
-    assert f"{place} of depth 1" in browser.js(f"{STAGE}.querySelector('.standing').textContent")
+    assert f"the {place} of depth 1" in browser.js(f"{STAGE}.querySelector('.standing').textContent")
     assert picture(browser, "forecast").any()
     browser.js(f"{STAGE}.querySelector('.cast [data-system=\"{DEEP}\"]').click()")
     browser.until(f"{STAGE}.querySelector('.where').textContent.endsWith('no stored forecast of {DEEP} here')")
-    assert "Not stored by" in browser.js(f"{STAGE}.querySelector('.standing').textContent")
+    assert "No stored forecast of depth 3" in browser.js(f"{STAGE}.querySelector('.standing').textContent")
     assert picture(browser, "truth").any()
     assert not picture(browser, "forecast").any()
     told = browser.js(f"{STAGE}.querySelector('.cast .shown [data-error]').textContent")
@@ -144,6 +144,7 @@ def test_one_cursor_moves_every_clip_and_curve_by_the_keyboard_alone(browser, pa
     look_at_the_stage(browser, page)
     now = "document.querySelector('[data-told]').textContent"
     assert browser.js(now) == "forecast step 1"
+    assert browser.js(f"{STAGE}.querySelectorAll('.cast .absent').length") == 0  # it opens on a sequence that all have
     browser.key("ArrowRight", 3)
     assert browser.js(now) == "forecast step 4"
     assert browser.js(f"{STAGE}.querySelector('.where').textContent").startswith("forecast step 4 of 10")
@@ -341,7 +342,12 @@ def test_worst_median_and_best_are_those_of_all_sequences(results):
     whole = np.stack(
         [results.scored("generated_sins", one)[0].sequences["free-running/mse_pix01"].mean(axis=1) for one in systems]
     )
-    furthest = np.ptp(whole, axis=0).argmax()
+    assert [row.place for row in table.apart[:3]] == [1, 2, 3]
+    seen = [row for row in table.apart if row.low.is_shown and row.high.is_shown]
+    furthest = np.ptp(whole, axis=0)
+    assert seen
+    assert seen[0].place == 1 + (furthest > furthest[seen[0].low.sequence - 1]).sum()
+    furthest = furthest.argmax()
     assert (table.apart[0].low.sequence, table.apart[0].high.sequence) == (furthest + 1, furthest + 1)
     assert table.apart[0].systems == (
         str(systems[whole[:, furthest].argmin()]),

@@ -35,7 +35,7 @@ class Standing:
 
     @property
     def words(self) -> str:
-        """Its place as it is told."""
+        """Its place by error as it is told."""
         if not self.place:
             return ""
         ends = {1: "the worst", self.count: "the best"}
@@ -69,11 +69,18 @@ class Row:
 class Apart:
     """A test sequence on which systems are far apart: the one that forecasts it best, and the one that does worst."""
 
+    place: int  #: among all, 1 being the furthest
     best: str
     worst: str
     systems: tuple[str, str]  #: the whole names of both
     low: Pick
     high: Pick
+
+    @property
+    def shows(self) -> str:
+        """Whose forecast can be looked at, the worst one rather; empty where neither can."""
+        found = [name for name, pick in zip(self.systems, (self.low, self.high), strict=True) if pick.is_shown]
+        return found[-1] if found else ""
 
 
 @dataclass(frozen=True)
@@ -108,10 +115,10 @@ def stored(cells: Sequence[CellFiles], names: Sequence[str]) -> dict[int, tuple[
 def _worth(reason: str, at: int, name: str) -> tuple[int, str, str]:
     """How late a sequence is shown for a reason, the reason in words, and whose it is if it is one system's."""
     if reason == FIRST:
-        return (1 if at == 0 else 5), "not chosen", ""
+        return (1 if at == 0 else 5), "one of the first few", ""
     if reason.startswith(COPIED):
-        return 0, f"{reason.removeprefix(COPIED).strip()} for {COPIED}", ""
-    return 2 + ("worst", "best", "median").index(reason), f"{reason} of", name
+        return 0, f"the {reason.removeprefix(COPIED).strip()} for {COPIED}", ""
+    return 2 + ("worst", "best", "median").index(reason), f"the {reason} of", name
 
 
 def _in_words(reasons: Iterable[tuple[int, str, str]]) -> Iterator[str]:
@@ -161,13 +168,21 @@ def part(results: Results, dataset: str, systems: Sequence[System], shown: dict[
 def _apart(
     cells: Sequence[CellFiles], names: Sequence[str], whole: np.ndarray, metric: str, shown: dict[int, set[str]]
 ) -> Iterator[Apart]:
+    """The furthest ones of all and, where none of these can be looked at on both sides, the furthest one that can."""
     if len(cells) < 2:
         return
     good = np.array([[goodness(metric, value) for value in row] for row in whole.tolist()])
-    for at in worst_first(np.ptp(whole, axis=0), "lower")[:FURTHEST]:
+    both = False
+    for place, at in enumerate(worst_first(np.ptp(whole, axis=0), "lower"), start=1):
         best, worst = int(good[:, at].argmax()), int(good[:, at].argmin())
         low, high = (_pick(cells[one], metric, whole[one], at, "apart", shown) for one in (best, worst))
-        yield Apart(names[best], names[worst], (str(cells[best].system), str(cells[worst].system)), low, high)
+        can_be_seen = low.is_shown and high.is_shown
+        if place <= FURTHEST or (can_be_seen and not both):
+            systems = str(cells[best].system), str(cells[worst].system)
+            yield Apart(place, names[best], names[worst], systems, low, high)
+        both = both or can_be_seen
+        if both and place >= FURTHEST:
+            return
 
 
 def _pick(cell: CellFiles, metric: str, error: np.ndarray, at: int, statistic: str, shown: dict[int, set[str]]) -> Pick:

@@ -20,10 +20,12 @@ const sheetOf = (film) => {
 };
 
 // What a stage shows: its scene, the frame at the cursor, and the systems it has of those that are chosen. A system
-// that has not stored this sequence has row 0; while none is chosen, the first one that has is shown.
+// that has not stored this sequence has row 0; while none is chosen, the first one that has is shown,
+// and while no sequence is, the first one that all have.
 const shownOn = (stage) => {
   const scenes = all(".scene", stage);
-  const scene = scenes[within(choice.sequence, 1, scenes.length) - 1];
+  const shared = scenes.find((scene) => !scene.dataset.rows.split(" ").includes("0")) ?? scenes[0];
+  const scene = choice.sequence ? scenes[within(choice.sequence, 1, scenes.length) - 1] : shared;
   const cast = all(".cast [data-system]", stage).map((member) => member.dataset.system);
   const rowOf = scene.dataset.rows.split(" ").map(Number);
   const [context, horizon] = [Number(stage.dataset.context), Number(stage.dataset.horizon)];
@@ -120,7 +122,8 @@ const describe = (stage, shown) => {
     told.push(`no stored forecast of ${name} here`);
   }
   stage.querySelector(".where").textContent = told.join(" · ");
-  stage.querySelector(".standing").textContent = scene.dataset.standing;
+  const standing = stage.querySelector(".standing");
+  if (standing) standing.textContent = scene.dataset.standing;
   stage.classList.toggle("beyond", step > Math.min(trained[system], trained[beside] ?? Infinity));
   const wipe = stage.querySelector("[data-wipe]");
   if (wipe) wipe.disabled = beside < 0;
