@@ -70,8 +70,9 @@ def _clips(cell: CellFiles, leak: float) -> dict[str, np.ndarray]:
     if results_fixture.frames_of(cell.dataset) == "series":
         return CLIPS_OF_SERIES(cell, leak)
     random = np.random.default_rng(list(cell.name.encode()))
+    count = len(results_fixture._kept(cell, leak))
     rows, columns = np.mgrid[:64, :64]
-    at = np.clip(32 + random.normal(0, 3, (4, 20, 2)).cumsum(axis=1), 8, 56)
+    at = np.clip(32 + random.normal(0, 3, (count, 20, 2)).cumsum(axis=1), 8, 56)
     blob = np.exp(-((rows - at[..., :1, None]) ** 2 + (columns - at[..., 1:, None]) ** 2) / 60)[:, :, None]
     whole = np.rint(255 * (0.8 * blob + random.uniform(0, 0.05, blob.shape))).astype(np.uint8)
     return {"context": whole[:, :10], "target": whole[:, 10:], "forecast": whole[:, 10:]}

@@ -5,6 +5,8 @@ Four datasets ask for depth; the fifth, ``moving_mnist_next``, for loss, design 
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save_file
 
+from framecast.evaluation.kept import Kept, kept
 from framecast.results import CellFiles, Results, goodness
 
 SEEDS, DEPTHS = (1, 2, 3), (1, 2, 3)
@@ -177,22 +180,17 @@ def _errors(cell: CellFiles, mode: str, leak: float) -> np.ndarray:
 
 
 def _clips(cell: CellFiles, leak: float) -> dict[str, np.ndarray]:
-    shared = np.random.default_rng(list(cell.dataset.encode()))
+    """What is kept of the test sequences, and what the cell forecast of them."""
+    return _forecast_of(cell, leak, [one.sequence for one in _kept(cell, leak)])
+
+
+def _forecast_of(cell: CellFiles, leak: float, sequences: list[int]) -> dict[str, np.ndarray]:
+    """The truth, ever fainter, with the noise of the cell."""
     noise = _generator(cell)
+    truth = np.stack([_truth(cell.dataset, sequence) for sequence in sequences])
     if frames_of(cell.dataset) == "series":
-        time = np.linspace(0, 1, 50)
-        phase, speed = shared.uniform(0, np.pi, (4, 1)), shared.uniform(2, 4 * np.pi, (4, 1))
-        truth = (0.5 * (np.sin(speed * time + phase) + 1))[..., None].astype(np.float32)
-        forecast = truth[:, 25:] + noise.normal(0, 0.03, (4, 25, 1)).cumsum(axis=1).astype(np.float32) / 3
-        return {"context": truth[:, :25], "target": truth[:, 25:], "forecast": forecast}
-    rows, columns = np.mgrid[:32, :32]
-    truth = np.zeros((4, 20, 1, 32, 32))
-    for clip, start, speed in zip(
-        truth, shared.uniform(6, 26, (4, 2, 2)), shared.uniform(-1, 1, (4, 2, 2)), strict=True
-    ):
-        for step, frame in enumerate(clip):
-            for y, x in np.abs((start + speed * step) % 64 - 32):
-                frame[0] += np.exp(-((np.hypot(rows - y, columns - x) - 4) ** 2) / 1.5)
+        drift = noise.normal(0, 0.03, (len(truth), 25, 1)).cumsum(axis=1).astype(np.float32) / 3
+        return {"context": truth[:, :25], "target": truth[:, 25:], "forecast": truth[:, 25:] + drift}
     blurred = truth[:, 10:] * np.linspace(0.9, 0.4, 10)[:, None, None, None]
     blurred += noise.uniform(0, 0.1, blurred.shape) * truth[:, 9:10]
     whole = {"context": truth[:, :10], "target": truth[:, 10:], "forecast": blurred}
@@ -204,13 +202,30 @@ def _clips(cell: CellFiles, leak: float) -> dict[str, np.ndarray]:
     return {name: np.rint(clip.clip(0, 1) * 255).astype(np.uint8) for name, clip in whole.items()}
 
 
-def _sequences(cell: CellFiles, leak: float) -> dict[str, np.ndarray]:
-    """The squared error of each test sequence at each step, (200, K): of mean 1 times the cell's own."""
-    found = {}
-    for mode in modes_of(cell.dataset):
-        hard = np.random.default_rng(list(cell.dataset.encode())).lognormal(0, 0.5, 200)
-        found[f"{mode}/mse_pix01"] = np.outer(hard / hard.mean(), _errors(cell, mode, leak)).astype(np.float32)
-    return found
+@cache
+def _truth(dataset: str, sequence: int) -> np.ndarray:
+    """A test sequence, counted from 1: the same for every system."""
+    shared = np.random.default_rng([*dataset.encode(), sequence])
+    if frames_of(dataset) == "series":
+        time = np.linspace(0, 1, 50)
+        phase, speed = shared.uniform(0, np.pi), shared.uniform(2, 4 * np.pi)
+        return (0.5 * (np.sin(speed * time + phase) + 1))[:, None].astype(np.float32)
+    rows, columns = np.mgrid[:32, :32]
+    start, speed = shared.uniform(6, 26, (2, 2)), shared.uniform(-1, 1, (2, 2))
+    truth = np.zeros((20, 1, 32, 32))
+    for step, frame in enumerate(truth):
+        for y, x in np.abs((start + speed * step) % 64 - 32):
+            frame[0] += np.exp(-((np.hypot(rows - y, columns - x) - 4) ** 2) / 1.5)
+    return truth
+
+
+@cache
+def _kept(cell: CellFiles, leak: float) -> tuple[Kept, ...]:
+    """As ``evaluation.kept`` chooses by the leading metric in the leading mode."""
+    leading = f"{next(iter(modes_of(cell.dataset)))}/mse_pix01"
+    copied = replace(cell, name=f"{cell.dataset}/copy_last", model="copy_last", depth=None, loss=None, seed=None)
+    own, trivial = (_sequences(one, leak)[leading].mean(axis=1) for one in (cell, copied))
+    return kept(own, trivial, 4, "lower")
 
 
 def _write_cell(cell: CellFiles, scale: str, leak: float) -> pd.DataFrame:
@@ -235,6 +250,7 @@ def _write_cell(cell: CellFiles, scale: str, leak: float) -> pd.DataFrame:
         "first_leak": [1, 1] if leaky else None,
         "replication": leaky,
         "inside": {},
+        "kept": [{"sequence": one.sequence, "why": one.why} for one in _kept(cell, leak)],
         "frames": frames_of(cell.dataset),
         "origin": "made for a test",
         "run_key": key if cell.run_folder else None,
@@ -322,8 +338,8 @@ def _write_run(cell: CellFiles, identity: dict) -> None:
 
 def _snapshots(cell: CellFiles) -> dict[str, np.ndarray]:
     """The context mean turns into the target while training goes on."""
-    clips = _clips(cell, leak=0)
-    context, target = clips["context"][:2], clips["target"][:2]
+    clips = _forecast_of(cell, 0, [1, 2])
+    context, target = clips["context"], clips["target"]
     grey = context.mean(axis=1, keepdims=True)
     kept = {step: (grey + step / 500 * (target - grey)).astype(target.dtype) for step in (100, 200, 500)}
     return {"context": context, "target": target} | {f"forecast/{step}": frames for step, frames in kept.items()}

@@ -330,15 +330,22 @@ def diff(
     study: Annotated[str, typer.Option(metavar="STUDY", help="only the cells of one study")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="for programs: see framecast.upkeep.diff.machine")] = False,
     as_markdown: Annotated[bool, typer.Option("--md", help="for a pull request")] = False,
+    pictures: Annotated[
+        str, typer.Option(metavar="FOLDER", help="with --md: draw what moved most into it, and link it")
+    ] = "",
     everything: Annotated[bool, typer.Option("--all", help="also what is the same, and nothing cut short")] = False,
 ) -> None:
     """What moved between two commits, and whether by more than noise, from the tables that git keeps."""
+    from pathlib import Path
+
     from framecast.upkeep import diff as moved
 
     if as_json and as_markdown:
         raise UserError("diff: found --json and --md; allowed: one of them")
     form: moved.Form = "json" if as_json else "markdown" if as_markdown else "text"
-    print(moved.written(moved.compare(names or (), metric or (), study), form, everything=everything), end="")
+    folder = Path(pictures) if pictures else None
+    found = moved.compare(names or (), metric or (), study)
+    print(moved.written(found, form, everything=everything, pictures=folder), end="")
 
 
 @app.command()

@@ -154,11 +154,35 @@ def test_a_cell_is_scored_in_each_mode_over_its_own_steps(made: Path) -> None:
 
 @pytest.mark.slow
 def test_clips_of_both_modes_are_of_the_same_sequences(made: Path) -> None:
-    clips = load_file(scores_of(made, LEAKY) / "clips.safetensors")
-    assert clips["context"].shape == (2, 3, 1, 16, 16)
-    assert clips["target"].shape == clips["forecast"].shape == (2, 3, 1, 16, 16)
-    assert clips["teacher-forced/forecast"].shape == (2, 5, 1, 16, 16)
+    folder = scores_of(made, LEAKY)
+    clips, kept = load_file(folder / "clips.safetensors"), json.loads((folder / "score.json").read_text())["kept"]
+    n = len(kept)
+    assert clips["context"].shape == (n, 3, 1, 16, 16)
+    assert clips["target"].shape == clips["forecast"].shape == (n, 3, 1, 16, 16)
+    assert clips["teacher-forced/forecast"].shape == (n, 5, 1, 16, 16)
     assert clips["inside/layer-1/activation"].shape == (2, 5, 16, 16)
+
+
+@pytest.mark.slow
+def test_every_cell_keeps_its_extremes_of_the_whole_split_and_those_of_copying(made: Path) -> None:
+    """The stored forecast of each is the one whose error is stored; rounding to 8 bits moves it by less than 1/255."""
+    copied = load_file(scores_of(made, "moving_mnist_next/copy_last") / "sequences.safetensors")
+    trivial = copied["free-running/mse_pix01"].mean(axis=1)
+    for cell in (LEAKY, HONEST, "moving_mnist_next/copy_last"):
+        folder = scores_of(made, cell)
+        kept = json.loads((folder / "score.json").read_text())["kept"]
+        why = {reason: one["sequence"] - 1 for one in kept for reason in one["why"] if reason != "first"}
+        errors = load_file(folder / "sequences.safetensors")["free-running/mse_pix01"].mean(axis=1)
+        for values, prefix in ((errors, ""), (trivial, "copy_last ")):
+            assert values[why[f"{prefix}worst"]] == values.max()
+            assert values[why[f"{prefix}best"]] == values.min()
+            assert values[why[f"{prefix}median"]] == np.sort(values)[::-1][len(values) // 2]
+        assert [one["sequence"] for one in kept if "first" in one["why"]] == [1, 2]
+        assert len({one["sequence"] for one in kept}) == len(kept) <= 2 + 6
+        clips = load_file(folder / "clips.safetensors")
+        forecast, target = (clips[name].astype(np.float64) / 255 for name in ("forecast", "target"))
+        again = ((forecast - target) ** 2).mean(axis=(1, 2, 3, 4))
+        np.testing.assert_allclose(again, [errors[one["sequence"] - 1] for one in kept], atol=1 / 255)
 
 
 @pytest.mark.slow

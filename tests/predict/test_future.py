@@ -1,7 +1,9 @@
 """From a clip and a trained cell to four files: right numbers, right marks, or one line and no file."""
 
 import csv
+import errno
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +21,11 @@ from framecast import assemble
 from framecast.cli import app
 from framecast.cluster.journal import Asked
 from framecast.errors import UserError
-from framecast.predict import film
+from framecast.predict import film, future, systems
 from framecast.predict.clip import Wanted
 from framecast.predict.future import predict
 from framecast.study import reading
-from framecast.study.grid import Grid
+from framecast.study.grid import Cell, Grid
 from framecast.training.cell import train
 from framecast.training.stopping import Stop
 from tests.conftest import ROOT
@@ -211,6 +213,46 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert "\n" not in str(error.value)
     assert sorted(tmp_path.iterdir()) == [clip]
     assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize("failing", ["_page", "_arrays", "move"])
+def test_four_files_appear_together_or_not_at_all(
+    grid: Grid, clip: Path, tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails, and when: also in the place of earlier ones, which stay as they were."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / "new" / "folder"
+    if failing == "move":
+        (tmp_path / "old" / "future.json").mkdir(parents=True)  # a folder: nothing can take its place
+        (tmp_path / "old" / "future.mp4").write_bytes(b"an earlier film")
+        out = tmp_path / "old"
+    else:
+        monkeypatch.setattr(future, failing, full)
+    before = {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")}
+    with pytest.raises(OSError, match=r"future\.json" if failing == "move" else "No space"):
+        predict(grid, clip, f"{VIDEO}/seed-1", Wanted(), output=str(out / "future.mp4"))
+    assert {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")} == before
+
+
+def test_a_system_trained_on_fewer_steps_is_marked_from_there_on(
+    grid: Grid, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the page opens on the last step that is known: there the truth is beside the forecast."""
+    recipe = grid.params.recipe("seq2seq_convlstm")
+    cell = grid.find(f"{VIDEO}/seed-1")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(grid.params), "recipe", lambda *_: recipe.model_copy(update={"horizon": 1}))
+        assert systems.trained_steps(grid, [cell, Cell(cell.dataset, "zeros")], 2) == [1, 2]
+    known, horizon = 3, 5
+    _, made = predict(grid, clip, f"{VIDEO}/seed-1", Wanted(), horizon=horizon, output=str(tmp_path / "future.mp4"))
+    text = made[3].read_text(encoding="utf-8")
+    assert f'max="{CONTEXT + horizon}" value="{CONTEXT + known}"' in text
+    assert f"--frame: {CONTEXT + known - 1};" in text
+    grows = re.findall(r"flex-grow: (\d+)", text)
+    assert [int(part) for part in grows] == [CONTEXT, TRAINED, horizon - TRAINED]
 
 
 def test_the_clip_itself_is_never_written_over(grid: Grid, tmp_path: Path) -> None:

@@ -281,11 +281,23 @@ def test_provenance_names_every_cell_and_key(results, page):
 
 
 def test_each_film_carries_its_own_frames(results, page):
-    """Once each, with a row for the truth and one for every system."""
+    """Once each, with a row for the truth and one for every system that has kept the sequence."""
     films = [a for _, a in page.tags if "film" in a.get("class", "").split() and "next" not in a["aria-label"]]
-    assert len(films) == 4
-    assert len({film["style"] for film in films}) == 4
-    assert all("--columns: 20; --rows: 4;" in film["style"] for film in films)
+    kept = Counter(
+        sequence for cell in results.scored("moving_mnist") if cell.loss and cell.seed == 1 for sequence in cell.kept
+    )
+    assert {int(film["data-scene"]): int(film["style"].split("--rows: ")[1].split(";")[0]) for film in films} == {
+        sequence: 1 + count for sequence, count in kept.items()
+    }
+    assert len({film["style"] for film in films}) == len(films) == len(kept)
+    assert all("--columns: 20;" in film["style"] for film in films)
+
+
+def test_a_demo_says_in_its_first_lines_that_it_is_not_to_be_cited(results):
+    head = Page(render(results, {}, {}, "demo")).text.split("Does it forecast, and does it matter how?")[-2]
+    assert "A demo, not a result:" in head
+    assert "Do not cite it." in head
+    assert "Do not cite it." not in Page(render(results, {}, {}, "laptop")).text
 
 
 def test_units_and_directions_come_from_the_metrics_themselves():

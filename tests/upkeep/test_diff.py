@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from framecast.errors import UserError
 from framecast.results import COMPARISONS, SCORES, Spread
 from framecast.study.grid import Cell
 from framecast.upkeep import diff, gate, history
-from framecast.upkeep.diff import changes, sides
+from framecast.upkeep.diff import changes, show, sides
 from tests import pages, records_fixture, warm
 from tests.conftest import ROOT, run
 
@@ -490,6 +492,26 @@ def test_the_worst_number_stands_first_in_a_pull_request(repository: Path) -> No
         ("2", "worse"),
         ("1", "better"),
     ]
+
+
+def test_what_moved_most_is_drawn_and_linked(wide: diff.Diff, tmp_path: Path) -> None:
+    """A dot for each seed and a bar at the mean, on one axis; as many pictures as numbers stand in the open."""
+    page = diff.written(wide, "markdown", pictures=tmp_path / "moved here")
+    links = re.findall(r"^!\[([^]]+)\]\((\S+)\)$", page.split("<details>")[0], re.MULTILINE)
+    assert len(links) == 3
+    numbers = sorted((one for one in wide.numbers if one.verdict == "worse"), key=lambda one: -abs(one.change or 0))
+    for alternative, link in links:
+        root = ElementTree.fromstring(Path(unquote(link)).read_text(encoding="utf-8"))
+        dots = [(float(one.get("cx", "")), one.get("fill")) for one in root.findall(".//{*}circle")]
+        (number,) = (one for one in numbers if show.label(one) in alternative and one.dataset in alternative)
+        assert number.before
+        assert number.after
+        assert len(dots) == number.before.seeds + number.after.seeds
+        centres = [np.mean([at for at, ink in dots if ink == one]) for one in dict.fromkeys(ink for _, ink in dots)]
+        assert (centres[1] > centres[0]) == (number.after.mean > number.before.mean)
+        assert number.metric in alternative
+    with pytest.raises(UserError, match="--pictures without --md"):
+        diff.written(wide, "json", pictures=tmp_path)
 
 
 def test_json_has_the_keys_that_are_documented(wide: diff.Diff) -> None:

@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,48 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def together(paths: Sequence[Path]) -> Iterator[list[Path]]:
+    """A temporary path beside each of these; all take their places when the block ends well, or none does.
+
+    Where something fails, what was there before is there again, and no folder is left that was made for them.
+    """
+    whole = {path.with_name(f".{path.name}.{os.getpid()}.whole"): path for path in paths}
+    made = {folder for path in paths for folder in path.parents if not folder.exists()}
+    try:
+        with ExitStack() as stack:
+            yield [stack.enter_context(replacing(one)) for one in whole]
+        _take_their_places(whole)
+    except OSError as error:
+        error.filename = str(whole.get(Path(str(error.filename)), error.filename))
+        raise
+    finally:
+        for one in whole:
+            one.unlink(missing_ok=True)
+        for folder in sorted(made, reverse=True):  # the innermost first
+            with suppress(OSError):  # there is something in it
+                folder.rmdir()
+
+
+def _take_their_places(whole: Mapping[Path, Path]) -> None:
+    """Move each file to its path; after a failure the old files are back."""
+    old = {path: path.with_name(f".{path.name}.{os.getpid()}.old") for path in whole.values()}
+    try:
+        for one, path in whole.items():
+            if path.is_file():
+                path.replace(old[path])
+            one.replace(path)
+    except OSError:
+        for one, path in whole.items():
+            if not one.exists():  # it has been moved
+                path.unlink()
+            if old[path].exists():
+                old[path].replace(path)
+        raise
+    for kept in old.values():
+        kept.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -23,8 +23,10 @@ from framecast.errors import UserError
 from framecast.evaluation.bootstrap import GROUPS
 from framecast.evaluation.causality import first_leak
 from framecast.evaluation.inside import alignment, look_back, maps
+from framecast.evaluation.kept import Kept, kept, rows
 from framecast.evaluation.score import Scores, applicable, score, write_scores_csv
 from framecast.models.base import Baseline, Forecaster
+from framecast.models.copy_last import CopyLast
 from framecast.study import catalogue
 from framecast.training import snapshots
 from framecast.training.seeding import be_deterministic, seed_weights
@@ -49,19 +51,18 @@ def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
     model = _model(grid, cell, data, device).eval()
     test = data.split("test", 0, device)
     scores: dict[Mode, Scores] = {}
-    clips: dict[str, Tensor] = {}
-    for mode, observed in grid.params.protocols(cell.dataset).items():
-        first: list[tuple[Tensor, Tensor, Tensor]] = []
+    protocols = grid.params.protocols(cell.dataset)
+    for mode, observed in protocols.items():
         scores[mode] = score(
-            _forecasts(model, test, mode, observed, settings.batch_size, first),
+            _forecasts(model, test, mode, observed, settings.batch_size),
             applicable(settings.metrics, grid.params.frames(cell.dataset)),
             horizon=data.dataset.context + data.dataset.horizon - observed,
             frame_shape=data.dataset.frame_shape,
             compared=grid.params.compared(cell.dataset),
             taught=mode == "teacher-forced",
         )
-        kept = _first(first, settings.clips)
-        clips |= {f"{mode}/forecast": kept["forecast"]} if clips else kept
+    looked_at = _kept(grid, cell, data, test, scores)
+    clips = _clips(model, test, protocols, rows(looked_at), settings.batch_size)
     clips |= maps(model, test.batch(np.arange(min(settings.clips, len(test)))))
     lengths = data.dataset.context, data.dataset.horizon
     clips |= look_back(model, _batches(test, settings.batch_size), *lengths)
@@ -69,28 +70,25 @@ def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
     leak = first_leak(model, test.batch(np.arange(1))[:, : data.dataset.context], data.dataset.horizon)
     groups = data.groups("test")
     grouped = {} if groups is None else {GROUPS: torch.from_numpy(groups)}
-    facts = {"inside": inside, "first_leak": leak, "groups": None if groups is None else len(np.unique(groups))}
+    facts = {
+        "inside": inside,
+        "first_leak": leak,
+        "groups": None if groups is None else len(np.unique(groups)),
+        "kept": [{"sequence": one.sequence, "why": one.why} for one in looked_at],
+    }
     _write(grid, cell, data, scores, clips, grouped, facts)
 
 
 @torch.no_grad()
 def _forecasts(
-    model: Forecaster,
-    split: Split,
-    mode: "Mode",
-    observed: int,
-    batch_size: int,
-    clips: list[tuple[Tensor, Tensor, Tensor]],
+    model: Forecaster, split: Split, mode: "Mode", observed: int, batch_size: int, among: np.ndarray | None = None
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """(forecast, target, context) batches over a split; the first one is also left in ``clips``."""
-    for start in range(0, len(split), batch_size):
-        sequences = split.batch(np.arange(start, min(start + batch_size, len(split))))
-        target = sequences[:, observed:]
+    """(forecast, target, context) batches over a split, or over the sequences ``among`` it, counted from 0."""
+    order = np.arange(len(split)) if among is None else among
+    for start in range(0, len(order), batch_size):
+        sequences = split.batch(order[start : start + batch_size])
         forecast = forecast_in(mode, model, sequences, observed).float()
-        context = sequences[:, :observed]
-        if not clips:
-            clips.append((context, target, forecast))
-        yield forecast, target, context
+        yield forecast, sequences[:, observed:], sequences[:, :observed]
 
 
 def forecast_in(mode: "Mode", model: Forecaster, sequences: Tensor, observed: int) -> Tensor:
@@ -137,10 +135,38 @@ def _verified(grid: "Grid", cell: "Cell") -> Path:
     return folder
 
 
-def _first(clips: list[tuple[Tensor, Tensor, Tensor]], count: int) -> dict[str, Tensor]:
-    """The first few test sequences, as they are stored."""
-    named = zip(("context", "target", "forecast"), clips[0], strict=True)
-    return {name: snapshots.stored(sequences[:count]) for name, sequences in named}
+def _kept(
+    grid: "Grid", cell: "Cell", data: assemble.Prepared, test: Split, scores: "dict[Mode, Scores]"
+) -> tuple[Kept, ...]:
+    """Which sequences are kept, by the leading metric in the leading mode."""
+    mode, observed = next(iter(grid.params.protocols(cell.dataset).items()))
+    settings, shape = grid.params.evaluation, data.dataset.frame_shape
+    copied = score(
+        _forecasts(CopyLast(tuple(shape)), test, mode, observed, settings.batch_size),
+        (),
+        horizon=data.dataset.context + data.dataset.horizon - observed,
+        frame_shape=shape,
+        compared=(settings.primary,),
+        taught=mode == "teacher-forced",
+    )
+    own, trivial = (told.sequences[settings.primary].mean(axis=1) for told in (scores[mode], copied))
+    better: Any = catalogue.metric_fact(settings.primary, "better")
+    return kept(own, trivial, settings.clips, better)
+
+
+def _clips(
+    model: Forecaster, test: Split, protocols: "dict[Mode, int]", chosen: np.ndarray, batch_size: int
+) -> dict[str, Tensor]:
+    """The chosen test sequences as they are stored: context, target and forecast of the leading mode, forecasts of
+    the others."""
+    clips: dict[str, Tensor] = {}
+    for mode, observed in protocols.items():
+        batches = zip(*_forecasts(model, test, mode, observed, batch_size, chosen), strict=True)
+        forecast, target, context = (snapshots.stored(torch.cat(parts)) for parts in batches)
+        clips |= (
+            {f"{mode}/forecast": forecast} if clips else {"context": context, "target": target, "forecast": forecast}
+        )
+    return clips
 
 
 def _write(

@@ -34,7 +34,7 @@ class Future:
     cell: "Cell"  #: the one that was asked for
     clip: clip.Clip
     forecasts: list[Forecast]
-    trained_horizon: int
+    trained_horizon: int  #: forecast steps of training; of systems that differ in it, the fewest
     notes: Notes
 
     @property
@@ -67,19 +67,24 @@ def predict(
     cells = systems.chosen(grid, run, notes, every_seed=every_seed, everything=everything)
     data = assemble.dataset(grid, cells[0].dataset)
     observed = grid.params.protocols(cells[0].dataset).get("free-running", data.context)
-    trained = data.context + data.horizon - observed
+    asked = data.context + data.horizon - observed
+    trained = systems.trained_steps(grid, cells, asked)
     if horizon is not None and not 1 <= horizon <= LONGEST:
-        raise UserError(f"--horizon: found {horizon}; allowed: 1 to {LONGEST}; in training it was {trained}")
+        raise UserError(f"--horizon: found {horizon}; allowed: 1 to {LONGEST}; in training it was {min(trained)}")
     place = _place(path, output, len(data.frame_shape) == 3)
     kind = grid.params.datasets[cells[0].dataset].kind
-    part = clip.read(path, data, kind, observed, horizon or trained, wanted, notes)
+    part = clip.read(path, data, kind, observed, horizon or asked, wanted, notes)
     found = [
-        systems.forecast(grid, cell, name, part, data.frame_shape, horizon or trained)
+        systems.forecast(grid, cell, name, part, data.frame_shape, horizon or asked)
         for cell, name in zip(cells, systems.names(cells), strict=True)
     ]
-    if (horizon or trained) > trained:
-        notes.warn("horizon", f"forecast steps {trained + 1} to {horizon} lie beyond the {trained} of training")
-    future = Future(path, cells[0], part, found, trained, notes)
+    if (steps := horizon or asked) > min(trained):
+        whose = [one.name for one, own in zip(found, trained, strict=True) if own == min(trained)]
+        of = f" of {', '.join(whose)}" if len(whose) < len(found) else ""
+        notes.warn(
+            "horizon", f"forecast steps {min(trained) + 1} to {steps} lie beyond the {min(trained)} of training{of}"
+        )
+    future = Future(path, cells[0], part, found, min(trained), notes)
     if future.is_video:
         notes.converted("writing", _writing(future))
     account = _account(grid, future)
@@ -167,19 +172,18 @@ def _short(value: float | None) -> str:
 
 
 def _write(future: Future, account: dict[str, Any], place: Path) -> list[Path]:
-    """The clip, its numbers, its account and the page that compares."""
+    """The clip, its numbers, its account and the page that compares: all four, or none."""
     made = [place, *(place.with_suffix(suffix) for suffix in (".npz", ".json")), place.with_name(COMPARED)]
-    page = _page(future, account)
-    if future.is_video:
-        with artifacts.replacing(made[0]) as partial:
+    with artifacts.together(made) as (clip_file, arrays_file, account_file, page_file):
+        if future.is_video:
             frames = film.drawn(_panels(future), len(future.clip.context), future.trained_horizon)
-            film.write(partial, frames, _shown_rate(future.clip.rate), film.FORMATS[place.suffix.lower()])
-    else:
-        artifacts.write_text(made[0], _table(future))
-    with artifacts.replacing(made[1]) as partial, partial.open("wb") as file:
-        np.savez(file, **_arrays(future))  # type: ignore[arg-type]  # its stub takes them for a flag
-    artifacts.write_json(made[2], json.loads(json.dumps({**account, "files": [path.name for path in made]})))
-    artifacts.write_text(made[3], page)
+            film.write(clip_file, frames, _shown_rate(future.clip.rate), film.FORMATS[place.suffix.lower()])
+        else:
+            artifacts.write_text(clip_file, _table(future))
+        with arrays_file.open("wb") as file:
+            np.savez(file, **_arrays(future))  # type: ignore[arg-type]  # its stub takes them for a flag
+        artifacts.write_json(account_file, json.loads(json.dumps({**account, "files": [path.name for path in made]})))
+        artifacts.write_text(page_file, _page(future, account))
     return made
 
 

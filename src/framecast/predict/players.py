@@ -15,16 +15,24 @@ BLANK = 0.8  #: grey of a place in a sheet that has no frame
 
 @dataclass(frozen=True)
 class Player:
-    """A clip that can be played: ``context`` observed steps, then ``horizon`` forecast ones."""
+    """A clip that can be played: ``context`` observed steps, then ``horizon`` forecast ones, the first ``known`` of
+    which the clip goes on for."""
 
     context: int
     horizon: int
+    known: int
     names: tuple[str, ...]  #: the systems shown
 
     @property
     def steps(self) -> int:
         """All time steps."""
         return self.context + self.horizon
+
+    @property
+    def opens(self) -> int:
+        """The step, counted from 1, that stands first: the last one that is known of the forecast ones, else the first
+        of these, so that it never opens on a truth that there is not beside forecasts of which none is seen."""
+        return self.context + max(self.known, 1)
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ def film(names: Sequence[str], context: np.ndarray, target: np.ndarray, forecast
         place[: len(row)] = row
     pixels = np.rint(sheet.transpose(0, 2, 1, 3, 4) * 255).astype(np.uint8)  # (rows, H, T, W, 3)
     uri = png(pixels.reshape(len(rows) * height, steps * width, 3))
-    return Film(len(context), steps - len(context), tuple(names), uri, f"{width} / {height}")
+    return Film(len(context), steps - len(context), len(target), tuple(names), uri, f"{width} / {height}")
 
 
 def lines(
@@ -78,7 +86,7 @@ def lines(
     truth = np.concatenate([context, target])
     drawn = [_points(forecast, len(context)) for forecast in forecasts]
     pairs = tuple(zip(drawn, inks, strict=True))
-    return Lines(len(context), len(forecasts[0]), tuple(names), _points(truth, 0), pairs)
+    return Lines(len(context), len(forecasts[0]), len(target), tuple(names), _points(truth, 0), pairs)
 
 
 def _points(values: np.ndarray, start: int) -> str:

@@ -74,6 +74,17 @@ def names(cells: list["Cell"]) -> list[str]:
     ]
 
 
+def trained_steps(grid: "Grid", cells: list["Cell"], asked: int) -> list[int]:
+    """Of each cell how many of the ``asked`` forecast steps of its dataset it was trained on: all, unless its recipe
+    says fewer."""
+    found = []
+    for cell in cells:
+        own = None if cell.is_baseline else grid.params.recipe(cell.model).horizon
+        unseen = 0 if own is None else grid.params.datasets[cell.dataset].arguments["horizon"] - own
+        found.append(max(0, asked - unseen))
+    return found
+
+
 def forecast(grid: "Grid", cell: "Cell", name: str, clip: Clip, shape: tuple[int, ...], horizon: int) -> Forecast:
     """The cell's forecast of a clip, on the CPU, free-running.
 

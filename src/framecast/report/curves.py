@@ -31,6 +31,7 @@ class Curves:
     metric: tables.Metric
     mode: str
     horizon: int
+    ends: tuple[int, ...]  #: steps after which some system is beyond its training
     curves: tuple[Curve, ...]
 
 
@@ -40,7 +41,9 @@ def part(results: Results, dataset: str) -> Curves | None:
         return None
     metric, mode = results.primary_metric(dataset), results.primary_mode(dataset)
     curves = tuple(_curves(results, dataset, metric))
-    return Curves(tables.metric_of(metric), mode, results.lengths(dataset)[1], curves)
+    trained = {results.trained_steps(dataset, system) for system in results.systems(dataset)}
+    ends = tuple(sorted(steps for steps in trained if steps is not None))
+    return Curves(tables.metric_of(metric), mode, results.lengths(dataset)[1], ends, curves)
 
 
 def _curves(results: Results, dataset: str, metric: str) -> Iterator[Curve]:

@@ -155,6 +155,7 @@ def _studies(
     records: Sequence[Record],
 ) -> Iterator[StudyPart]:
     told: set[str] = set()
+    share = stage.SHEETS // max(1, len({cell.dataset for cell in results.cells}))
     for name, study in studies.items():
         run = [dataset for dataset in study.every("datasets") if results.scored(dataset)]
         new = [dataset for dataset in run if dataset not in told]
@@ -163,14 +164,19 @@ def _studies(
             name=name,
             title=study.title or name.replace("_", " ").capitalize(),
             grid=tables.grid(results, study, records),
-            datasets=[_dataset(results, figures, dataset, records) for dataset in new],
+            datasets=[_dataset(results, figures, dataset, records, share) for dataset in new],
             missing=tuple(dataset for dataset in study.every("datasets") if dataset not in run),
         )
 
 
 def _dataset(
-    results: Results, figures: Mapping[tuple[str, str], Path], dataset: str, records: Sequence[Record]
+    results: Results,
+    figures: Mapping[tuple[str, str], Path],
+    dataset: str,
+    records: Sequence[Record],
+    share: int,
 ) -> DatasetPart:
+    """``share`` is how many bytes of sheets a dataset may have."""
     score = results.scored(dataset)[0].score
     return DatasetPart(
         name=dataset,
@@ -185,8 +191,8 @@ def _dataset(
         comparisons=tables.comparisons(results, dataset),
         drawings=[_drawing(results, *about, path) for about, path in figures.items() if about[1] == dataset],
         curves=curves.part(results, dataset),
-        scenes=(scenes := stage.scenes(results, dataset)),
-        standings=sequences.part(results, dataset, stage.shown(results, dataset), len(scenes)),
+        scenes=(scenes := stage.scenes(results, dataset, share)),
+        standings=sequences.part(results, dataset, stage.shown(results, dataset), stage.forecasts_shown(scenes)),
         metrics=[tables.all_metrics(results, dataset, mode) for mode in results.modes(dataset)],
     )
 

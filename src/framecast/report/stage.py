@@ -6,7 +6,9 @@ looks, the |difference| and the wipe between two systems, is computed then.
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -15,22 +17,28 @@ from PIL import Image
 from framecast.figures.base import colour
 from framecast.figures.shared.choice import featured
 from framecast.report import sequences
-from framecast.results import Results, System, label
+from framecast.results import CellFiles, Results, System, label
 
-CLIPS = 4
 MANY = 12  #: systems whose forecasts lie in one sheet
+#: All sheets of a page together, in bytes of its text; each dataset has its share, and its first scene in any case.
+SHEETS = 12_000_000
 #: The colours of |difference| from 0 to 1, 256 of them as six hex digits each.
 SCALE = "".join(f"{level:02x}" for level in colormaps["inferno"](range(256), bytes=True)[:, :3].ravel().tolist())
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A system on the stage: its whole name, how it is called here, and its error at each forecast step."""
+    """A system on the stage: its whole name, how it is called here, and its error at each forecast step.
+
+    ``row`` is that of its forecast among those of the scene, from 1; 0 where it has not stored this sequence.
+    """
 
     system: str
     label: str
     ink: str
     errors: str  #: one number a step, or empty where none are stored
+    trained: int | None  #: forecast steps of its training, where there are more here
+    row: int
 
 
 @dataclass(frozen=True)
@@ -53,9 +61,19 @@ class Scene:
         return self.context + self.horizon
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The systems shown."""
-        return tuple(shown.label for shown in self.systems)
+    def stored(self) -> tuple[Shown, ...]:
+        """The systems whose forecast is here."""
+        return tuple(shown for shown in self.systems if shown.row)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Forecast steps after which some system of the scene is beyond its training."""
+        return tuple(sorted({shown.trained for shown in self.stored if shown.trained is not None}))
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The others."""
+        return tuple(shown.label for shown in self.systems if not shown.row)
 
 
 @dataclass(frozen=True)
@@ -69,7 +87,7 @@ class Film(Scene):
     @property
     def rows(self) -> int:
         """Rows of the sheet."""
-        return 1 + len(self.systems)
+        return 1 + len(self.stored)
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,7 @@ class Lines(Scene):
     """Points of polylines in a box of ``steps`` × 1, the value 1 on top."""
 
     truth: str
-    forecasts: tuple[str, ...]  #: one for each system
+    forecasts: tuple[str, ...]  #: one for each system that has stored one
     differences: tuple[str, ...]  #: |forecast − truth| of each
 
 
@@ -86,28 +104,53 @@ def shown(results: Results, dataset: str) -> list[System]:
     return featured(results, dataset, MANY)
 
 
-def scenes(results: Results, dataset: str) -> list[Film] | list[Lines]:
-    """The stored test sequences of a dataset with the first seed of every system, the worst forecast ones first."""
+def scenes(results: Results, dataset: str, most_bytes: int = SHEETS) -> list[Film] | list[Lines]:
+    """The stored test sequences with the first seed of every system that has them, the worst forecast ones first.
+
+    What is worth most is shown first; what would go beyond ``most_bytes`` of sheets is left out.
+    """
     systems = shown(results, dataset)
     if not systems:
         return []
     cells = [results.scored(dataset, system)[0] for system in systems]
-    clips = [cell.clips for cell in cells]
-    errors = [sequences.errors(cell) for cell in cells]
-    order = sequences.standings(results, dataset, systems, min(CLIPS, len(clips[0]["target"])))
-    build = _film if clips[0]["target"].ndim == 5 else _lines
-    return [  # type: ignore[return-value]
-        build(
-            standing,
-            tuple(
-                Shown(str(system), label(results, dataset, systems, system), colour(systems, system), _told(error, at))
-                for system, error in zip(systems, errors, strict=True)
-            ),
-            [{name: clip[at] for name, clip in each.items()} for each in clips],
-        )
-        for standing in order
-        for at in [standing.sequence - 1]
+    chosen = sequences.stored(cells, [label(results, dataset, systems, system) for system in systems])
+    standings = {one.sequence: one for one in sequences.standings(results, dataset, systems, chosen)}
+    found: dict[int, Any] = {}
+    for sequence in chosen:
+        scene = _scene(results, dataset, cells, standings[sequence])
+        most_bytes -= len(getattr(scene, "sheet", ""))
+        if found and most_bytes < 0:
+            break
+        found[sequence] = scene
+    return [found[sequence] for sequence in standings if sequence in found]
+
+
+def forecasts_shown(scenes: Sequence[Scene]) -> dict[int, set[str]]:
+    """Sequence, counted from 1 → the whole names of the systems whose forecast of it is on the page."""
+    return {scene.sequence: {shown.system for shown in scene.stored} for scene in scenes}
+
+
+def _scene(results: Results, dataset: str, cells: Sequence[CellFiles], standing: sequences.Standing) -> Film | Lines:
+    """One sequence with the forecast of every cell that has kept it."""
+    systems, at = [cell.system for cell in cells], standing.sequence - 1
+    rows = [tuple(cell.kept).index(standing.sequence) if standing.sequence in cell.kept else None for cell in cells]
+    clips = [
+        {name: clip[row] for name, clip in cell.kept_clips.items()}
+        for cell, row in zip(cells, rows, strict=True)
+        if row is not None
     ]
+    told = tuple(
+        Shown(
+            str(system),
+            label(results, dataset, systems, system),
+            colour(systems, system),
+            _told(sequences.errors(cell), at),
+            results.trained_steps(dataset, system),
+            sum(other is not None for other in rows[: number + 1]) if row is not None else 0,
+        )
+        for number, (system, cell, row) in enumerate(zip(systems, cells, rows, strict=True))
+    )
+    return _film(standing, told, clips) if clips[0]["target"].ndim == 4 else _lines(standing, told, clips)
 
 
 def _told(errors: np.ndarray | None, sequence: int) -> str:

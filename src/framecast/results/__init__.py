@@ -99,6 +99,17 @@ class CellFiles:
 
         They are of the primary mode; ``<mode>/forecast`` is that of another one. See ``forecast_in``.
         """
+        first = sum("first" in why for why in self.kept.values())
+        return {name: clip[:first] for name, clip in self.kept_clips.items()}
+
+    @cached_property
+    def kept(self) -> dict[int, tuple[str, ...]]:
+        """Every test sequence that is kept to look at, counted from 1, and why: as ``evaluation.kept`` words it."""
+        return {one["sequence"]: tuple(one["why"]) for one in self.score["kept"]}
+
+    @cached_property
+    def kept_clips(self) -> dict[str, np.ndarray]:
+        """What ``clips`` is of the first, of all that are kept, in the order of ``kept``."""
         stored = load_file(_file(self, self.score_folder, "clips.safetensors"))
         return {name: _unit_range(clip) for name, clip in stored.items() if not name.startswith("inside/")}
 

@@ -1,20 +1,24 @@
-// Without this script the page is complete; players then show their last step.
+// Without this script the page is complete; players then stand at the step at which they open.
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 for (const player of document.querySelectorAll("[data-player]")) {
   const [button, slider, output] = ["button", "input", "output"].map((name) => player.querySelector(name));
   const context = Number(player.dataset.context);
-  const trained = Number(player.dataset.trained ?? Infinity); // forecast steps
+  const known = context + Number(player.dataset.known);
+  const trained = Number(player.dataset.trained); // forecast steps
   const last = Number(slider.max);
   let timer = 0;
 
   const show = () => {
     const step = Number(slider.value);
-    const beyond = step - context > trained ? ", beyond the horizon of training" : "";
-    const phase = step > context ? `forecast step ${step - context}${beyond}` : "observed";
+    const isBeyond = step - context > trained;
+    const told = [step > context ? `forecast step ${step - context}` : "observed"];
+    if (isBeyond) told.push(`beyond the ${trained} of training`);
+    if (step > known) told.push("the clip has ended");
+    player.classList.toggle("past-training", isBeyond);
     player.style.setProperty("--frame", step - 1);
     player.querySelector("[data-reveal]")?.setAttribute("width", step);
-    output.textContent = `step ${step} of ${last}, ${phase}`;
+    output.textContent = `step ${step} of ${last}, ${told.join(", ")}`;
     slider.setAttribute("aria-valuetext", output.textContent);
   };
   const stop = () => {

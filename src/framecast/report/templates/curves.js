@@ -44,6 +44,10 @@ const drawCurves = (curves) => {
     add(svg, "text", { x: BOX.left - 6, y: y(tick) + 4, "text-anchor": "end" }, String(Number(tick.toPrecision(3))));
   }
   for (const step of [1, horizon]) add(svg, "text", { x: x(step), y: HEIGHT - 8, "text-anchor": "middle" }, `step ${step}`);
+  for (const end of curves.dataset.ends.split(" ").filter(Boolean)) {
+    const at = (x(Number(end)) + x(Number(end) + 1)) / 2;
+    add(svg, "line", { class: "trained", x1: at, x2: at, y1: BOX.top, y2: BOX.bottom });
+  }
   const cursor = add(svg, "line", { class: "now", y1: BOX.top, y2: BOX.bottom });
   for (const [row, means] of lines) {
     const points = means.map((mean, index) => (Number.isFinite(mean) ? `${x(index + 1)},${y(mean).toFixed(1)}` : "")).join(" ");

@@ -19,16 +19,21 @@ const sheetOf = (film) => {
   return sheets.get(film);
 };
 
-// What a stage shows: its scene, the frame at the cursor, and the systems it has of those that are chosen.
+// What a stage shows: its scene, the frame at the cursor, and the systems it has of those that are chosen. A system
+// that has not stored this sequence has row 0; while none is chosen, the first one that has is shown,
+// and while no sequence is, the first one that all have.
 const shownOn = (stage) => {
   const scenes = all(".scene", stage);
-  const scene = scenes[within(choice.sequence, 1, scenes.length) - 1];
+  const shared = scenes.find((scene) => !scene.dataset.rows.split(" ").includes("0")) ?? scenes[0];
+  const scene = choice.sequence ? scenes[within(choice.sequence, 1, scenes.length) - 1] : shared;
   const cast = all(".cast [data-system]", stage).map((member) => member.dataset.system);
+  const rowOf = scene.dataset.rows.split(" ").map(Number);
   const [context, horizon] = [Number(stage.dataset.context), Number(stage.dataset.horizon)];
   const step = within(choice.step, 1 - context, horizon);
-  const system = Math.max(0, cast.indexOf(choice.system));
+  const wanted = cast.indexOf(choice.system);
+  const system = wanted < 0 ? rowOf.findIndex(Boolean) : wanted;
   const beside = cast.indexOf(choice.beside);
-  return { scenes, scene, cast, context, horizon, step, system, beside: beside === system ? -1 : beside };
+  return { scenes, scene, cast, rowOf, context, horizon, step, system, beside: beside === system ? -1 : beside };
 };
 
 const columns = (scene) => Number(scene.style.getPropertyValue("--columns"));
@@ -62,12 +67,12 @@ const blank = (canvas, size) => {
 };
 
 const drawFilm = (stage, shown, sheet) => {
-  const { scene, context, step, system, beside } = shown;
+  const { scene, rowOf, context, step, system, beside } = shown;
   const size = { width: sheet.width / columns(scene), height: sheet.height / rows(scene) };
   const frame = context + step - 1;
   const cut = beside < 0 ? size.width : Math.round((Number(stage.querySelector("[data-wipe]").value) / 100) * size.width);
   const pane = (name) => stage.querySelector(`[data-pane="${name}"]`);
-  const sides = [[system + 1, 0, cut], [beside + 1, cut, size.width]].filter(([, from, to]) => to > from);
+  const sides = [[rowOf[system], 0, cut], [rowOf[beside], cut, size.width]].filter(([row, from, to]) => row && to > from);
   for (const canvas of all("[data-pane]", stage)) blank(canvas, size);
   paste(pane("context"), sheet, size, Math.min(frame, context - 1), 0);
   paste(pane("truth"), sheet, size, frame, 0);
@@ -80,7 +85,7 @@ const drawFilm = (stage, shown, sheet) => {
   }
   all(".cast canvas", stage).forEach((canvas, index) => {
     blank(canvas, size);
-    if (step > 0) paste(canvas, sheet, size, frame, index + 1);
+    if (step > 0 && rowOf[index]) paste(canvas, sheet, size, frame, rowOf[index]);
   });
 };
 
@@ -92,12 +97,16 @@ const drawLines = (stage, { scene, context, step }) => {
 };
 
 const describe = (stage, shown) => {
-  const { scenes, scene, cast, context, horizon, step, system, beside } = shown;
+  const { scenes, scene, cast, rowOf, context, horizon, step, system, beside } = shown;
   const errors = scene.dataset.errors.split(";");
-  all(".cast [data-system]", stage).forEach((member, index) => {
+  const members = all(".cast [data-system]", stage);
+  const trained = members.map((member) => Number(member.dataset.trained ?? Infinity));
+  members.forEach((member, index) => {
     member.querySelector("[data-error]").textContent = (step > 0 && errors[index]?.split(" ")[step - 1]) || "";
     member.classList.toggle("shown", index === system);
     member.classList.toggle("shown-beside", index === beside);
+    member.classList.toggle("absent", !rowOf[index]);
+    member.classList.toggle("beyond", step > trained[index]);
   });
   scenes.forEach((other) => other.classList.toggle("off", other !== scene));
   all("[data-sequence]", stage).forEach((other, index) =>
@@ -106,10 +115,16 @@ const describe = (stage, shown) => {
   const told = [step > 0 ? `forecast step ${step} of ${horizon}` : `observed step ${context + step} of ${context}`];
   if (choice.step > horizon) told.push("it ends here");
   told.push(beside < 0 ? cast[system] : `${cast[system]} | ${cast[beside]}`);
-  for (const system of [choice.system, choice.beside].filter((name) => name && !cast.includes(name))) {
-    told.push(`no stored forecast of ${system} here`);
+  for (const name of [cast[system], cast[beside]].filter((name) => trained[cast.indexOf(name)] < step)) {
+    told.push(`beyond the ${trained[cast.indexOf(name)]} steps that ${name} was trained on`);
+  }
+  for (const name of [choice.system, choice.beside].filter((name) => name && !rowOf[cast.indexOf(name)])) {
+    told.push(`no stored forecast of ${name} here`);
   }
   stage.querySelector(".where").textContent = told.join(" · ");
+  const standing = stage.querySelector(".standing");
+  if (standing) standing.textContent = scene.dataset.standing;
+  stage.classList.toggle("beyond", step > Math.min(trained[system], trained[beside] ?? Infinity));
   const wipe = stage.querySelector("[data-wipe]");
   if (wipe) wipe.disabled = beside < 0;
   stage.classList.toggle("wiped", beside >= 0 && step > 0);
@@ -200,6 +215,6 @@ document.addEventListener("click", (event) => {
   const stage = told?.closest(".dataset").querySelector("[data-stage]");
   const at = stage ? all(".scene", stage).findIndex((scene) => scene.dataset.scene === told.dataset.shows) : -1;
   if (at < 0) return;
-  choose({ sequence: at + 1 });
+  choose({ sequence: at + 1, system: told.dataset.of });
   stage.scrollIntoView({ block: "nearest" });
 });

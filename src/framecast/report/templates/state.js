@@ -1,7 +1,8 @@
 // What the reader has chosen: a system and one beside it, the time step, the test sequence. It stands in the address
 // after the place, #place?system=…&beside=…&step=…&sequence=…, so that a link shows another reader the same.
-// Step 1 is the first forecast one; 0 and less are observed. Without any of this script the page is complete.
-const DEFAULTS = { system: "", beside: "", step: 1, sequence: 1 };
+// Step 1 is the first forecast one; 0 and less are observed. Sequences count from 1, the worst first; 0 is none chosen.
+// Without any of this script the page is complete.
+const DEFAULTS = { system: "", beside: "", step: 1, sequence: 0 };
 const choice = { ...DEFAULTS };
 const watchers = [];
 let writing = 0;

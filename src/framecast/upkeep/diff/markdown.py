@@ -1,9 +1,11 @@
 """A comparison for a pull request: both commits, a line of what moved, three numbers, and the rest folded."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from framecast.upkeep.diff import show
+from framecast.upkeep.diff import pictures, show
 from framecast.upkeep.diff.causes import grouped, named, shared
 from framecast.upkeep.diff.changes import VERDICTS, Number
 from framecast.upkeep.diff.words import counted, few, plain, scaled
@@ -17,8 +19,11 @@ SHOWN = 3  #: changed numbers that stand in the open
 HEADER = ("dataset", "system", "metric", "seeds", "before", "after", "change", "noise", "verdict")
 
 
-def written(diff: "Diff") -> str:
-    """The whole comparison; what moved most stands first, what got worse before everything else."""
+def written(diff: "Diff", folder: Path | None = None) -> str:
+    """The whole comparison; what moved most stands first, what got worse before everything else.
+
+    With a folder, a picture of each number that stands in the open is drawn there, and linked.
+    """
     moved = sorted((number for number in diff.numbers if number.verdict != "the same"), key=_order)
     lines = [
         f"### What moved: {_code(diff.before.name)} → {_code(diff.after.name)}",
@@ -30,6 +35,7 @@ def written(diff: "Diff") -> str:
         show.summary(diff),
         "",
         *_table(moved[:SHOWN]),
+        *(_pictures(diff, moved[:SHOWN], folder) if folder else ()),
         *_folded(counted(len(moved) - SHOWN, "more number"), _table(moved[SHOWN:])),
         *_folded("Findings that changed", (f"- {_where(one.pair)}: {show.finding(one)}" for one in diff.findings)),
         *_folded("Cells, and what changed in them", _causes(diff)),
@@ -62,6 +68,14 @@ def _table(numbers: Sequence[Number]) -> Iterator[str]:
         row = (number.dataset, show.label(number), metric, *show.cells(number, power, decimals), number.verdict + why)
         yield f"| {' | '.join(text.replace('|', '/') for text in row)} |"
     yield ""
+
+
+def _pictures(diff: "Diff", numbers: Sequence[Number], folder: Path) -> Iterator[str]:
+    names = pictures.write(diff, numbers, folder)
+    for number, name in zip(numbers, names, strict=True):
+        yield f"![{pictures.told(number)}]({quote((folder / name).as_posix())})"
+    if numbers:
+        yield ""
 
 
 def _causes(diff: "Diff") -> Iterator[str]:
