@@ -12,7 +12,7 @@ from PIL import Image
 
 from framecast.report import provenance, sequences, stage
 from framecast.report.render import SCRIPTS, render
-from framecast.results import System
+from framecast.results import Results, System
 from framecast.results.records import Facts, Record
 from framecast.study import catalogue
 from tests import records_fixture, results_fixture
@@ -131,12 +131,42 @@ def test_a_system_without_the_sequence_says_so_and_its_own_worst_is_found_from_t
     assert picture(browser, "forecast").any()
     browser.js(f"{STAGE}.querySelector('.cast [data-system=\"{DEEP}\"]').click()")
     browser.until(f"{STAGE}.querySelector('.where').textContent.endsWith('no stored forecast of {DEEP} here')")
-    assert "No stored forecast of depth 3" in browser.js(f"{STAGE}.querySelector('.standing').textContent")
+    standing = browser.js(f"{STAGE}.querySelector('.standing').textContent")
+    assert re.search("No stored forecast of .*depth 3", standing)
     assert picture(browser, "truth").any()
     assert not picture(browser, "forecast").any()
     told = browser.js(f"{STAGE}.querySelector('.cast .shown [data-error]').textContent")
     errors = cells[1].sequences["free-running/mse_pix01"][sequence - 1]
     assert float(told) == pytest.approx(float(errors[2]), rel=1e-3)
+
+
+@CHROMIUM
+def test_a_step_beyond_the_training_of_a_system_is_marked_wherever_it_plays(browser, results, tmp_path, monkeypatch):
+    """In the panes, at the system, in the lines of a series and in the curves."""
+    monkeypatch.setattr(
+        Results, "trained_steps", lambda self, dataset, system, mode=None: 6 if system.depth == 3 else None
+    )
+    path = tmp_path / "report.html"
+    path.write_text(
+        render(results, {}, {"video": STUDIES["video_depth"], "series": SERIES}, "laptop"), encoding="utf-8"
+    )
+    for step, is_beyond in ((6, False), (7, True)):
+        look_at_the_stage(browser, path, f"#?system={DEEP}&step={step}".replace(" ", "+"))
+        browser.until(f"{STAGE}.querySelector('.where').textContent.startsWith('forecast step {step} ')")
+        told = browser.js(f"{STAGE}.querySelector('.where').textContent")
+        assert told.endswith(f"beyond the 6 steps that {DEEP} was trained on") == is_beyond
+        assert browser.js(f"{STAGE}.classList.contains('beyond')") == is_beyond
+        marked = browser.js(f"[...{STAGE}.querySelectorAll('.cast .beyond')].map(one => one.dataset.system)")
+        assert marked == [DEEP] * is_beyond
+    browser.js("document.querySelector('[data-curves=moving_mnist]').scrollIntoView()")
+    browser.until("document.querySelectorAll('[data-curves=moving_mnist] line.trained').length === 1")
+    ends = (
+        "[...document.querySelectorAll('[data-stage=generated_sins] line.trained')].map(one => one.getAttribute('x1'))"
+    )
+    assert set(browser.js(ends)) == {"31"}
+    browser.open(path, f"#?system={SHALLOW}&step=7".replace(" ", "+"))
+    assert not browser.js(f"{STAGE}.classList.contains('beyond')")
+    assert browser.complaints() == []
 
 
 @CHROMIUM

@@ -30,9 +30,8 @@ class Player:
 
     @property
     def opens(self) -> int:
-        """The step, counted from 1, that stands first: the last one that is known of the forecast ones, else the first
-        of these, so that it never opens on a truth that there is not beside forecasts of which none is seen."""
-        return self.context + max(self.known, 1)
+        """The step, counted from 1, that stands first: the last one of the clip, beside which there is a truth."""
+        return self.context + self.known
 
 
 @dataclass(frozen=True)
