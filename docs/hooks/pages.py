@@ -45,7 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
         files.append(File.generated(config, page, content=text))
     written = [page for page in files.documentation_pages() if _is_written(page.src_uri)]
     for target in sorted({target for page in written for target in _targets(page.src_uri, page.content_string)}):
-        if target.exists() and _place(target) not in files.src_uris:
+        if _is_ours(target) and _place(target) not in files.src_uris:
             _show(target, files, config)
 
 
@@ -55,11 +55,15 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
     def turned(link: re.Match[str]) -> str:
         target = _target(here, link[1])
-        if not target.exists() and not target.is_relative_to(DOCS):  # of pages MkDocs says it
+        if not _is_ours(target) and not target.is_relative_to(DOCS):  # of pages MkDocs says it
             log.warning("%s: link to %s, which is not there", here, link[1])
         return relpath(_place(target), Path(here).parent)
 
     return _outside_of_blocks(markdown, lambda line: LINK.sub(turned, line)) if _is_written(here) else markdown
+
+
+def _is_ours(target: Path) -> bool:
+    return target.is_relative_to(ROOT) and target.exists()
 
 
 def _is_written(page: str) -> bool:

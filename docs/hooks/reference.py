@@ -49,10 +49,22 @@ def _as_markdown(paragraph: str) -> str:
         return f"```pycon\n{paragraph}\n```"
     if not RULE.fullmatch(first):
         return paragraph
-    columns = [slice(found.start(), found.end() + 1) for found in re.finditer("=+", first)]
-    columns[-1] = slice(columns[-1].start, None)
-    cells = [tuple(line[column].strip() for column in columns) for line in lines if not RULE.fullmatch(line)]
-    return _table(cells[0], cells[1:]) if RULE.fullmatch(lines[1]) else _table(("",) * len(columns), cells)
+    starts = [found.start() for found in re.finditer("=+", first)]
+    rows: list[tuple[str, ...]] = []
+    for line in lines:
+        cells = _cells(line, starts)
+        if rows and not cells[0]:  # goes on with the row above
+            rows[-1] = tuple(" ".join(filter(None, both)) for both in zip(rows[-1], cells, strict=True))
+        elif not RULE.fullmatch(line):
+            rows.append(cells)
+    return _table(rows[0], rows[1:]) if RULE.fullmatch(lines[1]) else _table(("",) * len(starts), rows)
+
+
+def _cells(line: str, starts: list[int]) -> tuple[str, ...]:
+    """The cells of a line, of which one may reach over several columns; ``..`` stands for an empty one."""
+    begin = [start for start in starts if not line[max(start - 2, 0) : start].strip()]
+    texts = {start: line[start:end].strip() for start, end in zip(begin, [*begin[1:], None], strict=True)}
+    return tuple(texts.get(start, "").removeprefix("..") for start in starts)
 
 
 def pages() -> dict[str, str]:
