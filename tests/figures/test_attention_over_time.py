@@ -37,7 +37,7 @@ def results(tmp_path_factory):
 
 def test_evaluation_keeps_the_weights_of_every_sequence(results):
     cell = next(cell for cell in results.cells if cell.depth == 2)
-    sequences = len(cell.clips["context"])
+    sequences = len(cell.kept)
     assert {name: weights.shape for name, weights in looks(cell).items()} == {
         "standard": (sequences, 10, 10),
         "reinforced": (sequences, 10, 10),

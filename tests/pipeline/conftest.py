@@ -163,9 +163,16 @@ def built(fresh: Callable[[], Clone], tmp_path_factory: pytest.TempPathFactory) 
         return clone
 
 
-@pytest.fixture
-def pulled(built: Clone, fresh: Callable[..., Clone]) -> Clone:
-    """A fresh git clone of the built study with what ``dvc pull`` brings: no metadata of any engine."""
+@pytest.fixture(scope="session")
+def pulled_once(built: Clone, fresh: Callable[..., Clone]) -> Clone:
+    """A git clone of the built study with what ``dvc pull`` brings. Shared: look, do not touch."""
     clone = fresh(built.folder)
     clone("dvc", "pull")
     return clone
+
+
+@pytest.fixture
+def pulled(pulled_once: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The built study in a folder of its own, as it is after ``git clone`` and ``dvc pull``: no engine's metadata."""
+    place = tmp_path_factory.mktemp("pulled")
+    return Clone(shutil.copytree(pulled_once.folder, place / "clone", symlinks=True))

@@ -9,7 +9,7 @@ import pytest
 
 from framecast.upkeep import driver
 from tests.conftest import ROOT, one_line
-from tests.pipeline.conftest import CONVLSTM, LSTM, Clone, pulled
+from tests.pipeline.conftest import CONVLSTM, LSTM, Clone, pulled, pulled_once
 from tests.pipeline.test_resume import (
     RESUME,
     Gate,
@@ -27,7 +27,7 @@ from tests.pipeline.test_resume import (
 from tests.slurm.conftest import SNAKEMAKE, ClusterStudy
 from tests.slurm.one_node import Job, OneNode
 
-__all__ = ["gate", "pulled", "start"]  # fixtures
+__all__ = ["gate", "pulled", "pulled_once", "start"]  # fixtures
 
 #: Ours, where the Snakefile asks before anything else; else Snakemake's own.
 REFUSED = re.compile(r"already being run here|a driver was killed here|Directory cannot be locked")

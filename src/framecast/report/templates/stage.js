@@ -112,6 +112,11 @@ const describe = (stage, shown) => {
   all("[data-sequence]", stage).forEach((other, index) =>
     other.setAttribute("aria-pressed", String(scenes[index] === scene)),
   );
+  const list = stage.querySelector(".sequences");
+  if (list.dataset.at !== scene.dataset.scene) {
+    list.dataset.at = scene.dataset.scene; // what is chosen comes into view once, and then leaves the list alone
+    list.scrollTop = list.querySelector('[aria-pressed="true"]').offsetTop - list.offsetTop - 4;
+  }
   const told = [step > 0 ? `forecast step ${step} of ${horizon}` : `observed step ${context + step} of ${context}`];
   if (choice.step > horizon) told.push("it ends here");
   told.push(beside < 0 ? cast[system] : `${cast[system]} | ${cast[beside]}`);
