@@ -34,13 +34,13 @@ from framecast.report.export import WRITERS, export, latex
 from framecast.report.export.outputs import LIST
 from framecast.study import reading
 from framecast.study.grid import Cell, Grid
+from tests import pages
 from tests.conftest import ROOT
 from tests.pipeline.conftest import CONVLSTM, LSTM, Clone
 from tests.report.chromium import PROGRAM, Browser
 
 pytestmark = pytest.mark.slow
 
-PAGE = ROOT / "docs" / "how-to-export.md"
 SERIES, BASELINE = LSTM.format(1), "generated_sins/copy_last"
 SECOND = SERIES.replace("seed-1", "seed-2")  #: a seed that only this file has
 FIELD = descriptor_pb2.FieldDescriptorProto
@@ -466,8 +466,7 @@ def test_dvcs_page_draws_every_number_of_the_tables(plots: Path, built: Clone, t
 
 def commands() -> list[list[str]]:
     """The framecast commands of the page's blocks, of cells of this study instead of the page's."""
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    lines = [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+    lines = [shlex.split(line, comments=True) for line in pages.commands("docs/how-to-export.md")]
     asked = [line[1:] for line in lines if line[:1] == ["framecast"]]
     return [
         [re.sub(r"^moving_mnist/simvp/depth-3/mse/", CONVLSTM.removesuffix("seed-1"), word) for word in line]
@@ -486,7 +485,7 @@ def test_the_pages_commands_do_what_they_say(study: Grid) -> None:
         done = CliRunner().invoke(app, line)
         assert done.exit_code == 0, (line, done.output, done.exception)
         assert Path(done.stdout.strip().splitlines()[-1]).exists()
-    text = PAGE.read_text(encoding="utf-8")
+    text = (ROOT / "docs/how-to-export.md").read_text(encoding="utf-8")
     macro = re.search(r"\\fc\{([^}]+)\}", text)
     assert macro
     name = macro[1].replace("moving_mnist/simvp/depth-3/mse", CONVLSTM.removesuffix("/seed-1"))
