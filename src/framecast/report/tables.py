@@ -317,7 +317,7 @@ def glance(results: Results, dataset: str) -> Glance | None:
     pairs = [entry for entry in compared if entry.depths]
     return Glance(
         dataset=dataset,
-        best=name,
+        best=name if best.model in name else f"{best.model}, {name}",
         score=ours,
         baseline=baseline.model if baseline else "",
         reference=score(results, dataset, baseline, metric) if baseline else None,
