@@ -25,7 +25,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,6 +204,18 @@ class OneNode:
         if declare:
             self.run("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=lost")
 
+    @contextlib.contextmanager
+    def silent(self, *names: str) -> Iterator[None]:
+        """Suspend the daemons of nodes: they hear nothing, and say nothing, until the end of the block."""
+        suspended = [pid for name in names if (pid := self._pid(name))]
+        for pid in suspended:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in suspended:
+                os.kill(pid, signal.SIGCONT)
+
     def start_node(self, name: str) -> None:
         """Start a node's slurmd, and wait until the controller uses the node again."""
         self._launch(name, "slurmd", "-D", "-N", name, "-f", str(self.configuration))
@@ -216,9 +228,15 @@ class OneNode:
         time.sleep(SAVE_SECONDS)
 
     def resume_drained(self) -> list[str]:
-        """Use the drained nodes again; their names. Slurm refuses to resume a node that is not drained."""
+        """Use the drained nodes again; their names.
+
+        Slurm refuses to resume a node that is not drained, and one that has not yet registered with a controller that
+        was started anew: that knows no more of it than that it is drained.
+        """
         drained = [name for name, state in self._node_states().items() if state.startswith("dr")]
         if drained:
+            there = [name for name in drained if self._pid(name)]
+            self._wait(lambda: self._have_registered(there), "drained nodes do not register", "slurmctld", *there)
             self.run("scontrol", "update", f"NodeName={','.join(drained)}", "State=RESUME")
         return drained
 
@@ -388,6 +406,13 @@ class OneNode:
         except (SlurmError, subprocess.TimeoutExpired):
             return {}
         return dict(line.split() for line in told.splitlines())
+
+    def _have_registered(self, names: Sequence[str]) -> bool:
+        if not names:
+            return True
+        with contextlib.suppress(SlurmError, subprocess.TimeoutExpired):
+            return "State=UNKNOWN" not in self.run("scontrol", "show", "node", ",".join(names), "--oneliner", timeout=5)
+        return False
 
     def _names(self) -> list[str]:
         return [path.stem for path in (self.folder / "run").glob("*.pid") if not path.stem.endswith(".own")]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,19 @@ def test_a_job_outlives_its_controller(slurm: OneNode) -> None:
     slurm.start_controller()
     assert [slurm.wait(job).state for job in (running, waiting)] == ["COMPLETED"] * 2
     assert slurm.output(running) == "here\ndone\n"
+
+
+def test_drained_nodes_are_used_again_once_a_new_controller_knows_them(slurm: OneNode) -> None:
+    slurm.drain(*slurm.nodes)
+    with slurm.silent(*slurm.nodes):
+        slurm.kill_controller(saved=False)
+        slurm.start_controller()
+        resumed = threading.Thread(target=slurm.resume_drained)
+        resumed.start()
+        resumed.join(1)
+        assert resumed.is_alive()
+    resumed.join()
+    assert slurm.wait(slurm.submit("echo done")).state == "COMPLETED"
 
 
 def test_a_job_of_a_lost_node_is_queued_again(slurm: OneNode) -> None:
