@@ -95,7 +95,7 @@ def test_jobs_over_memory_over_time_and_outranked(slurm: OneNode) -> None:
         assert slurm.wait(job).state == "FAILED"
         assert "exceeded memory limit" in slurm.output(job)
     assert slurm.wait(late).state == "TIMEOUT"
-    assert "warned" in slurm.output(late)
+    until(lambda: "warned" in slurm.output(late), "what the job that was late said when it was told so")
     assert [slurm.wait(job).state for job in (high, low)] == ["COMPLETED"] * 2
     assert slurm.details(low)["Restarts"] == "1"
 
