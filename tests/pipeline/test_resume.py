@@ -111,16 +111,22 @@ class Started:
         self.process.wait()
 
     def kill_tree(self) -> None:
-        """SIGKILL it with all that it has started."""
+        """SIGKILL it with all that it has started: stopped first, lest one of them start another meanwhile."""
+        tree: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):
-            tree = [self.process, *psutil.Process(self.process.pid).children(recursive=True)]
-            for process in tree:
-                with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
-            psutil.wait_procs(
-                [process for process in tree if isinstance(process, psutil.Process)], timeout=STUCK_SECONDS
-            )
+            root = psutil.Process(self.process.pid)
+            found = [root]
+            while found:
+                for process in found:
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        process.suspend()
+                tree += found
+                found = [process for process in root.children(recursive=True) if process not in tree]
+        for process in tree:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait()
+        psutil.wait_procs(tree, timeout=STUCK_SECONDS)
 
 
 Start = Callable[..., Started]
@@ -160,6 +166,13 @@ def start(gate: Gate) -> Iterator[Start]:
         started.kill_tree()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.process.pid, signal.SIGKILL)
+
+
+def session(process: psutil.Process) -> int | None:
+    """The session that a process belongs to; None where it has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(process.pid)
+    return None
 
 
 def without(clone: Clone, *cells: str) -> dict[str, tuple[int, int]]:
@@ -204,6 +217,17 @@ def frozen(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 # --- killed drivers ----------------------------------------------------------------------------------
+
+
+def test_a_killed_tree_leaves_nobody_who_was_just_started(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    busy = "(while :; do sleep 300 & echo >&2; kill $!; wait; done) &"
+    with log.open("wb") as out:
+        process = subprocess.Popen(["sh", "-c", f"{busy * 8} wait"], stderr=out, start_new_session=True)
+    started = Started(process, log)
+    until(lambda: len(started.printed()) > 99, "it starts one after the other")
+    started.kill_tree()
+    assert [each for each in psutil.process_iter() if session(each) == process.pid] == []
 
 
 @pytest.mark.slow
