@@ -50,7 +50,7 @@ Segment = tuple[int, int]  # first and last frame, from 1
 
 @dataclass(frozen=True, order=True)
 class Clip:
-    """One recording: who does what, where (scenarios 1 to 3 outdoors, of which 2 zooms and 3 has other clothes; 4 indoors)."""
+    """One recording: who does what, where (1 to 3: outdoors, of which 2 zooms and 3 has other clothes; 4: indoors)."""
 
     action: str
     person: int
