@@ -314,7 +314,11 @@ def driver_processes(folder: Path) -> Iterator[psutil.Process]:
 def dvc_above(folder: Path, stage: str) -> psutil.Process:
     """The DVC that runs a stage: of what stands in the folder, the first of those that led to the stage's command."""
     here = list(driver_processes(folder))
-    (command,) = (process for process in here if process.cmdline()[-1:] == [stage])
+    words: dict[psutil.Process, list[str]] = {}
+    for process in here:
+        with contextlib.suppress(psutil.Error):  # a job may have ended meanwhile
+            words[process] = process.cmdline()
+    (command,) = (process for process, said in words.items() if said[-1:] == [stage])
     return next(process for process in reversed(command.parents()) if process in here)
 
 
