@@ -1,13 +1,26 @@
-"""Bounded number types for the keyword arguments of datasets, models and loss terms.
+"""Bounded numbers and lists without repetition, for the keyword arguments of datasets, models and loss terms.
 
 ``params.py`` reads these annotations to check ``params.yaml``, so a bound is written once: in the signature.
 """
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, TypeVar
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, MinLen
+from pydantic import AfterValidator
 
 AFFECTS_NUMBERS = False
+
+T = TypeVar("T")
+Values = TypeVar("Values", bound=Sequence[object])
+
+
+def each_once(values: Values) -> Values:
+    """The same values; raises ValueError where one is there twice."""
+    if doubled := sorted({str(value) for value in values if values.count(value) > 1}):
+        raise ValueError(f"found {', '.join(doubled)} twice; allowed: each once")
+    return values
+
 
 PositiveInt = Annotated[int, Interval(gt=0, lt=2**63)]
 NonNegativeInt = Annotated[int, Interval(ge=0, lt=2**63)]
@@ -16,3 +29,6 @@ NonNegativeFloat = Annotated[float, Ge(0)]
 UnitInterval = Annotated[float, Interval(ge=0, le=1)]
 Decay = Annotated[float, Interval(ge=0, lt=1)]
 Reduction = Annotated[float, Interval(gt=0, lt=1)]
+
+Distinct = Annotated[list[T] | tuple[T, ...], AfterValidator(each_once)]
+NonEmptyDistinct = Annotated[list[T] | tuple[T, ...], MinLen(1), AfterValidator(each_once)]

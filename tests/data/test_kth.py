@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from framecast.data.base import SPLITS
 from framecast.data.fetching.fetch import ensure
 from framecast.data.formats import kth_archives
 from framecast.data.formats.kth_archives import opened
-from framecast.data.formats.kth_sequences import ACTIONS, NAME, Clip, Segment, read_segments
+from framecast.data.formats.kth_sequences import ACTIONS, NAME, Clip, ClipName, Segment, read_segments
 from framecast.data.formats.sha256sums import read_sums, write_sums
 from framecast.data.formats.video import frame_count, resized
 from framecast.data.generated.human_figures import PARTS, Figure, write_stand_in
@@ -171,21 +172,14 @@ def test_no_person_is_in_two_splits(variant: str) -> None:
     assert sum(map(len, clips.values())) == 600
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ({"train_persons": [1, 17]}, "person 17 is in two splits"),
-        ({"test_persons": [26]}, "test_persons: found 26; allowed: each once of 1, 2"),
-        ({"train_persons": [1, 1]}, "train_persons: found 1, 1; allowed: each once"),
-        ({"test_persons": []}, "test_persons: found none; allowed: at least one"),
-        ({"actions": ["dancing"]}, "actions: found dancing; allowed: each once of boxing, hand"),
-        ({"scenarios": [5]}, "scenarios: found 5; allowed: each once of 1, 2, 3, 4"),
-        ({"leave_out": ["person01_boxing"]}, "leave_out: found person01_boxing; allowed: names like"),
-    ],
-)
-def test_what_is_not_in_the_set_is_refused(arguments: dict[str, object], told: str) -> None:
-    with pytest.raises(UserError, match=told):
-        KTH(**arguments)
+def test_a_name_is_of_one_of_the_600_clips_or_of_none() -> None:
+    clips = [Clip(a, p, s) for a in ACTIONS for p in range(1, 26) for s in range(1, 5)]
+    allowed = TypeAdapter(list[ClipName]).validate_python([str(clip) for clip in clips])
+    assert [Clip.named(name) for name in allowed] == clips
+    for name in ("person00_boxing_d1", "person26_boxing_d1", "person01_boxing_d5", "person01_boxing_d1 ", "boxing"):
+        assert Clip.named(name) is None
+        with pytest.raises(ValidationError):
+            TypeAdapter(ClipName).validate_python(name)
 
 
 # --- the stand-in, through the reader -------------------------------------------------------------

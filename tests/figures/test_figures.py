@@ -204,7 +204,7 @@ def test_what_all_systems_share_goes_unsaid():
     systems = [System("a", "bce", 3), System("b", "bce", 3), System("b", "gdl", 3)]
     assert [short(systems, system) for system in systems] == ["a bce", "b bce", "b gdl"]
     assert [short(systems[:2], system) for system in systems[:2]] == ["a", "b"]
-    assert short(systems[:1], systems[0]) == "depth 3"
+    assert short(systems[:1], systems[0]) == systems[0].model
 
 
 def test_a_figure_of_what_was_not_measured_says_so(results):

@@ -29,12 +29,10 @@ WRONG: dict[type, list[Any]] = {
     type(None): ["text", True, [1], {"nonsense": 1}],
 }
 FREE_TEXT = "title"
-#: Shares (any name, and twice is once), and lists of what KTH holds, which its class refuses by name (test_kth.py).
-FREE_NAMES = ("test_tickers", "actions", "scenarios", "train_persons", "test_persons")
-FREE_VALUES = (["No Such/name"], -1, 2**70)
+ANY_TEXT = "test_tickers"  #: which shares there are, only the files know
 MAY_BE_NOTHING = (
     *("digit_size", "train_stride", "clip_norm", "clip_norm_each"),
-    *("actions", "train_persons", "test_persons"),
+    *("actions", "train_persons", "test_persons"),  # the protocol's
 )
 
 
@@ -64,21 +62,16 @@ def changed(tree: Any, path: Path_, value: Any) -> Any:
     return copied
 
 
-def is_free(path: Path_) -> bool:
-    """Whether a list is of names that only the data know."""
-    return any(part in FREE_NAMES for part in path)
-
-
 def wrong_values(path: Path_, value: Any) -> Iterator[tuple[Path_, Any]]:
     """Wrong type, out of range, an unknown sibling, an unknown name: whatever cannot be right at this place."""
     for bad in WRONG[type(value)]:
         weight = path and path[0] == "losses" and (bad == -1 or (len(path) == 3 and bad == 1))
-        name = is_free(path) and bad in FREE_VALUES
+        name = ANY_TEXT in path and bad == ["No Such/name"]
         if not weight and not name and not (bad is None and path and path[-1] in MAY_BE_NOTHING):
             yield path, bad
-    if isinstance(value, str) and path[-1] != FREE_TEXT and not is_free(path):
+    if isinstance(value, str) and path[-1] != FREE_TEXT and ANY_TEXT not in path:
         yield from ((path, name) for name in ("", "No Such/name", "../up", "UPPER", "nowhere_to_be_found"))
-    if isinstance(value, list) and not is_free(path):
+    if isinstance(value, list):
         yield path, value + value[:1] if value else [1, 1]
     if isinstance(value, dict):
         yield (*path, "nonsense"), 1
@@ -356,6 +349,47 @@ def test_traps_of_yaml_and_impossible_studies(case: str, tmp_path: Path) -> None
     assert "\n" not in message
     assert expected in message
     assert "; allowed: " in message
+
+
+EACH_IN_ONE = "allowed: each in one of train_{0}, validation_{0}, test_{0}"
+NOT_IN_THE_SET = [
+    (
+        "kth",
+        {"actions": ["dancing"]},
+        "actions.0: found \"dancing\"; allowed: 'boxing', 'handclapping', ",
+    ),
+    ("kth", {"actions": []}, "actions: found nothing; allowed: at least 1 of them"),
+    ("kth", {"actions": ["walking", "boxing", "walking"]}, "actions: found walking twice; allowed: each once"),
+    ("kth", {"scenarios": [1, 5]}, "scenarios.1: found 5; allowed: 4 or less"),
+    ("kth", {"train_persons": [0]}, "train_persons.0: found 0; allowed: 1 or more"),
+    ("kth", {"validation_persons": [26]}, "validation_persons.0: found 26; allowed: 25 or less"),
+    ("kth", {"test_persons": []}, "test_persons: found nothing; allowed: at least 1 of them"),
+    ("kth", {"train_persons": [1, 17]}, "train_persons: found 17, also in test_persons; " + EACH_IN_ONE),
+    ("kth_coleman", {"train_persons": [1, 21]}, "train_persons: found 21, also in test_persons; " + EACH_IN_ONE),
+    ("kth", {"test_persons": [16]}, "test_persons: found 16, also in validation_persons; " + EACH_IN_ONE),
+    (
+        "kth",
+        {"leave_out": ["person01_boxing"]},
+        'leave_out.0: found "person01_boxing"; allowed: text that matches ^',
+    ),
+    ("human36m", {"cameras": [1]}, "cameras.0: found 1; allowed: 54138969, 55011271, 58860488 or 60457274"),
+    ("human36m", {"test_subjects": [2]}, "test_subjects.0: found 2; allowed: 1, 5, 6, 7, 8, 9 or 11"),
+    ("human36m", {"train_subjects": [1, 9]}, "train_subjects: found 9, also in test_subjects; " + EACH_IN_ONE),
+    ("human36m", {"actions": ["Walking", "Walking"]}, "actions: found Walking twice; allowed: each once"),
+    ("stocks_by_ticker", {"test_tickers": []}, "test_tickers: found nothing; allowed: at least 1 of them"),
+]
+
+
+def test_what_no_set_holds_is_refused_before_there_is_one() -> None:
+    tree = tree_of("real")
+    for dataset, arguments, told in NOT_IN_THE_SET:
+        wrong = changed(tree, ("datasets", dataset), tree["datasets"][dataset] | arguments)
+        kind = tree["datasets"][dataset]["kind"]
+        expected = told.format("subjects" if kind == "human36m" else "persons")
+        assert refused(wrong).startswith(f"params.yaml: datasets.{dataset}.{expected}")
+    fine = {"train_persons": [1, 17], "actions": ["walking"], "leave_out": ["person01_boxing_d4"]}
+    found = reading.resolve(changed(tree, ("datasets", "kth_coleman"), tree["datasets"]["kth_coleman"] | fine))
+    assert fine.items() <= found.datasets["kth_coleman"].arguments.items()
 
 
 def test_a_named_replication_may_leak_and_anything_may_be_named_one() -> None:

@@ -14,6 +14,8 @@ from . import base
 FRAMES = "video"
 ROWS = (({"source": "official"}, ("kth",)), (None, ...))
 SEEN: dict = dict()
+Action = Literal["run", "walk"]
+Pair = tuple[int, int]
 
 
 class Small(base.Forecaster):
@@ -46,7 +48,8 @@ def test_it_says_what_the_file_says(module: Path) -> None:
     assert found == source.read(module)
     values = {name: source.value_of(literal) for name, literal in found.constants.items()}
     assert values == {"FRAMES": "video", "ROWS": (({"source": "official"}, ("kth",)), (None, ...))}
-    assert (found.computed, found.entry) == (["SEEN"], "Small")
+    assert (found.computed, found.entry) == (["SEEN", "Action", "Pair"], "Small")
+    assert found.types == {"Action": "Literal['run', 'walk']"}
     assert found.arguments == {"depth": ["PositiveInt", "..."], "width": ["'int'", "8"], "scale": ["float", "-1.5"]}
     assert found.classes["Small"] == source.ClassFacts(["base.Forecaster"], {"unit": "dB"}, ["__init__"])
     assert sorted(found.imports) == [

@@ -29,19 +29,20 @@ from torch import Tensor
 
 from framecast.artifacts import sha256_of
 from framecast.data.base import Dataset, SplitName
-from framecast.data.formats.human36m_images import STEP, Video, in_videos, read_image
+from framecast.data.formats.human36m_images import STEP, Camera, Subject, Video, in_videos, read_image
 from framecast.data.formats.sha256sums import read_sums
 from framecast.data.generated import figure_in_a_room
 from framecast.data.shared.streams import Stream, StreamedPrepared
 from framecast.data.shared.windows import WindowSplit
 from framecast.errors import UserError
-from framecast.ranges import NonNegativeInt, PositiveInt
+from framecast.ranges import Distinct, NonEmptyDistinct, NonNegativeInt, PositiveInt
 
 FRAMES = "video"
 SIDE = "frame_size"
 RAW_INDEX = "human36m/SHA256SUMS"
 RAW_SOURCES = (({"source": "official"}, ("human36m",)),)
 
+DISJOINT = ("train_subjects", "validation_subjects", "test_subjects")  #: nobody is in two of them
 ORIGINS = {
     "official": "Human3.6M (Ionescu, Papava, Olaru, Sminchisescu), images extracted by the user",
     "stand-in": "a coloured figure in a room, drawn by framecast as a tree of JPEG images like that of Human3.6M",
@@ -67,8 +68,6 @@ class Human36M(Dataset):
     Stored for each split: ``<split>_frames`` (F, 3, S, S) uint8, every frame that a sequence shows, once;
     ``<split>_rows`` (N, T), which of them each sequence shows; ``<split>_group`` (N,), the take that it is from, which
     is the same for all cameras, as they film it at once; ``<split>_subject`` (N,).
-
-    Raises UserError when a subject is in two splits, or an action or camera is unknown.
     """
 
     def __init__(
@@ -79,11 +78,11 @@ class Human36M(Dataset):
         source: Literal["official", "stand-in"] = "official",
         crop: Literal["none", "central"] = "none",
         frame_size: PositiveInt = 100,
-        actions: list[str] | tuple[str, ...] = (),
-        cameras: list[int] | tuple[int, ...] = (),
-        train_subjects: list[int] | tuple[int, ...] = (1, 5, 6, 7),
-        validation_subjects: list[int] | tuple[int, ...] = (8,),
-        test_subjects: list[int] | tuple[int, ...] = (9, 11),
+        actions: Distinct[str] = (),
+        cameras: Distinct[Camera] = (),
+        train_subjects: NonEmptyDistinct[Subject] = (1, 5, 6, 7),
+        validation_subjects: NonEmptyDistinct[Subject] = (8,),
+        test_subjects: NonEmptyDistinct[Subject] = (9, 11),
         subsampling: PositiveInt = 2,
         train_stride: PositiveInt = 10,
         test_stride: PositiveInt = 5,
@@ -101,15 +100,12 @@ class Human36M(Dataset):
         }
         self.subsampling, self.images, self.data_seed = subsampling, images, data_seed
         self.strides: dict[SplitName, int] = {"train": train_stride, "validation": test_stride, "test": test_stride}
-        named = [subject for subjects in self.subjects.values() for subject in subjects]
-        if twice := sorted({subject for subject in named if named.count(subject) > 1}):
-            raise UserError(f"human36m: found subject {twice[0]} twice; allowed: each subject in one split, once")
 
     def prepare(self, raw: Path) -> StreamedPrepared:
         """Frames, sequences and groups of the three splits; of the frames, one image at a time is in memory.
 
-        Raises UserError: no list of images, a name that does not fit, a split without a sequence, and, while the images
-        are read, one that is missing, altered or no JPEG.
+        Raises UserError: no list of images, a name that does not fit, an action or camera of which there is none, a
+        split without a sequence, and, while the images are read, one that is missing, altered or no JPEG.
         """
         videos, sums = self._drawn_names() if self.source == "stand-in" else self._listed(raw)
         chosen = self._chosen(videos)

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -31,22 +31,33 @@ from torch import Tensor
 
 from framecast.data.base import SPLITS, Dataset, Split, SplitName, counter_uniforms
 from framecast.data.formats.kth_archives import REMEDY, Recordings, opened
-from framecast.data.formats.kth_sequences import ACTIONS, PERSONS, SCENARIOS, Clip, Segment
+from framecast.data.formats.kth_sequences import ACTIONS, Action, Clip, ClipName, Person, Scenario, Segment
 from framecast.data.formats.video import resized
 from framecast.data.generated.human_figures import write_stand_in
 from framecast.data.shared.streams import Stream, StreamedPrepared
 from framecast.errors import UserError
-from framecast.ranges import NonNegativeInt, PositiveInt
+from framecast.ranges import Distinct, NonEmptyDistinct, NonNegativeInt, PositiveInt
 
 FRAMES = "video"
 SIDE = "frame_size"
 RAW_INDEX = "kth/SHA256SUMS"
 RAW_SOURCES = (({"source": "official"}, ("kth",)),)
 
-#: Persons of each split, by variant.
-SPLIT_PERSONS: dict[str, dict[SplitName, tuple[int, ...]]] = {
-    "persons": {"train": tuple(range(1, 15)), "validation": (15, 16), "test": tuple(range(17, 26))},
-    "coleman": {"train": (*range(1, 15), *range(17, 21)), "validation": (15, 16), "test": tuple(range(21, 26))},
+DISJOINT = ("train_persons", "validation_persons", "test_persons")  #: nobody is in two of them
+#: Persons of each split where nothing else is said.
+STATED: dict[str, dict[str, dict[str, tuple[int, ...]]]] = {
+    "variant": {
+        "persons": {
+            "train_persons": (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14),
+            "validation_persons": (15, 16),
+            "test_persons": (17, 18, 19, 20, 21, 22, 23, 24, 25),
+        },
+        "coleman": {
+            "train_persons": (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17, 18, 19, 20),
+            "validation_persons": (15, 16),
+            "test_persons": (21, 22, 23, 24, 25),
+        },
+    },
 }
 Window = tuple[Clip, int]  # and its first frame, from 1
 Stored = Mapping[Clip, Sequence[tuple[Segment, int]]]  # which frames of a clip lie where
@@ -183,9 +194,9 @@ class KTH(Dataset):
 
     ``source``: ``official`` reads the six published archives, or what is listed in ``data/raw/kth/SHA256SUMS``;
     ``stand-in`` draws figures (``data/generated/human_figures.py``) for the persons that are asked for, and reads them
-    like the published files. ``train_persons``, ``validation_persons`` and ``test_persons`` replace the protocol's;
-    ``actions`` and ``scenarios`` keep fewer. ``clips="present"`` takes what is there of the wanted clips, for a sample
-    of the set; ``leave_out`` names clips that shall not be read. No person is in two splits.
+    like the published files. ``train_persons``, ``validation_persons`` (may be none) and ``test_persons`` replace the
+    variant's, and no person may be in two of them; ``actions`` and ``scenarios`` keep fewer. ``clips="present"`` takes
+    what is there of the wanted clips, for a sample of the set; ``leave_out`` names clips that shall not be read.
 
     Stored: ``{split}_frames`` (F, 1, S, S) uint8, ``{split}_starts`` (N,) and ``{split}_group`` (N,), the person of
     each window, with whom all of theirs are resampled; for ``coleman``'s training ``train_clips`` (C, 2) instead of the
@@ -201,13 +212,13 @@ class KTH(Dataset):
         source: Literal["official", "stand-in"] = "official",
         frame_size: PositiveInt = 64,
         resize: Literal["area", "bilinear"] = "area",
-        train_persons: list[int] | tuple[int, ...] | None = None,
-        validation_persons: list[int] | tuple[int, ...] | None = None,
-        test_persons: list[int] | tuple[int, ...] | None = None,
-        actions: list[str] | tuple[str, ...] | None = None,
-        scenarios: list[int] | tuple[int, ...] = (1, 2, 3, 4),
+        train_persons: NonEmptyDistinct[Person] | None = None,
+        validation_persons: Distinct[Person] | None = None,
+        test_persons: NonEmptyDistinct[Person] | None = None,
+        actions: NonEmptyDistinct[Action] | None = None,
+        scenarios: NonEmptyDistinct[Scenario] = (1, 2, 3, 4),
         clips: Literal["all", "present"] = "all",
-        leave_out: list[str] | tuple[str, ...] = (),
+        leave_out: Distinct[ClipName] = (),
         train: PositiveInt | None = None,
         validation: PositiveInt | None = None,
         test: PositiveInt | None = None,
@@ -219,7 +230,7 @@ class KTH(Dataset):
         self.frame_size, self.resize = frame_size, resize
         asked = dict(zip(SPLITS, (train_persons, validation_persons, test_persons), strict=True))
         self.persons = {
-            split: SPLIT_PERSONS[variant][split] if persons is None else tuple(persons)
+            split: STATED["variant"][variant][f"{split}_persons"] if persons is None else tuple(persons)
             for split, persons in asked.items()
         }
         self.actions = ACTIONS if actions is None else tuple(actions)
@@ -230,33 +241,11 @@ class KTH(Dataset):
         if variant == "coleman":
             self.sizes = {split: size or DRAWN[split] for split, size in self.sizes.items()}
         self.data_seed = data_seed
-        self._refuse_what_is_not_there()
 
     @property
     def length(self) -> int:
         """Frames of a sequence."""
         return self.context + self.horizon
-
-    def _refuse_what_is_not_there(self) -> None:
-        lists: dict[str, tuple[Sequence[Any], Sequence[Any]]] = {
-            "actions": (self.actions, ACTIONS),
-            "scenarios": (self.scenarios, SCENARIOS),
-            **{f"{split}_persons": (persons, PERSONS) for split, persons in self.persons.items()},
-        }
-        for name, (found, allowed) in lists.items():
-            if wrong := sorted(set(found) - set(allowed)) or [one for one in found if found.count(one) > 1]:
-                known = ", ".join(map(str, allowed))
-                raise UserError(f"kth: {name}: found {', '.join(map(str, wrong))}; allowed: each once of {known}")
-            if not found and name != "validation_persons":
-                raise UserError(f"kth: {name}: found none; allowed: at least one")
-        everybody = [person for persons in self.persons.values() for person in persons]
-        if twice := sorted({person for person in everybody if everybody.count(person) > 1}):
-            raise UserError(
-                f"kth: person {', '.join(map(str, twice))} is in two splits; allowed: each in one of train_persons, "
-                "validation_persons, test_persons"
-            )
-        if wrong := [name for name in self.leave_out if Clip.named(name) is None]:
-            raise UserError(f"kth: leave_out: found {', '.join(wrong)}; allowed: names like person01_boxing_d4")
 
     def wanted(self, split: SplitName) -> list[Clip]:
         """The clips that a split asks for, in the order of their names."""

@@ -21,7 +21,7 @@ from framecast.data.formats.prices import Prices, Series, read_prices
 from framecast.data.formats.sha256sums import read_sums, verify
 from framecast.data.formats.share_splits import adjusted, find_splits
 from framecast.errors import UserError
-from framecast.ranges import PositiveInt, UnitInterval
+from framecast.ranges import NonEmptyDistinct, PositiveInt, UnitInterval
 
 FRAMES = "series"
 RAW_INDEX = "stocks/SHA256SUMS"
@@ -85,7 +85,7 @@ class Stocks(Dataset):
         split_by: Literal["dates", "tickers"] = "dates",
         validation_fraction: UnitInterval = 0.15,
         test_fraction: UnitInterval = 0.4,
-        test_tickers: list[str] | tuple[str, ...] = ("TSLA",),
+        test_tickers: NonEmptyDistinct[str] = ("TSLA",),
         train_stride: PositiveInt | None = None,
         split_adjustment: Literal["adjust", "refuse"] = "adjust",
     ) -> None:
@@ -103,8 +103,6 @@ class Stocks(Dataset):
                 f"stocks: validation_fraction {validation_fraction} + test_fraction {test_fraction} leave nothing "
                 "to train on; allowed: a sum below 1"
             )
-        if split_by == "tickers" and not test_tickers:
-            raise UserError("stocks: split_by: tickers: found no test_tickers; allowed: at least one")
 
     def prepare(self, raw: Path) -> Prepared:
         """Windows of the three splits.

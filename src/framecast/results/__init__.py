@@ -341,16 +341,18 @@ def read_table(path: Path, columns: Sequence[str], cure: str = "evaluate again")
 def short(systems: Sequence[System], system: System) -> str:
     """The shortest name that tells a system from the others of its figure: what all share goes unsaid.
 
+    One that is alone goes by its model.
+
     >>> pair = [System("next_frame", "bce", 3), System("next_frame", "gdl", 3)]
     >>> [short(pair, system) for system in pair], short(pair[:1], pair[0])
-    (['bce', 'gdl'], 'depth 3')
+    (['bce', 'gdl'], 'next_frame')
     """
     if system.loss is None:
         return system.model
     depth = f"depth {system.depth}"
     axes = ((system.model, "model"), (depth, "depth"), (system.loss, "loss"))
     told = [text for text, axis in axes if len({getattr(other, axis) for other in systems}) > 1]
-    return " ".join(told or [depth])
+    return " ".join(told or [system.model])
 
 
 def label(results: Results, dataset: str, systems: Sequence[System], system: System) -> str:

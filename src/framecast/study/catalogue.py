@@ -97,6 +97,26 @@ def keyword_arguments(module: str) -> dict[str, tuple[str, Any]]:
     return {name: (annotation, source.value_of(default)) for name, (annotation, default) in arguments.items()}
 
 
+@cache
+def named(module: str) -> dict[str, str]:
+    """The text of what the annotations of a module may name: types and literals, its own and of what it imports."""
+    return {
+        name: text
+        for one in (*_imports(module), module)
+        for name, text in (said(one).constants | said(one).types).items()
+    }
+
+
+def stated(kind: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A dataset's arguments, where one that is None has what its protocol states.
+
+    Its module says it as ``STATED = {argument: {value of it: {argument that may be None: what then holds}}}``.
+    """
+    rows: dict[str, dict[Any, dict[str, Any]]] = constant(f"data.{kind}", "STATED", {})
+    unsaid = {name: value for chooser, by in rows.items() for name, value in by[arguments[chooser]].items()}
+    return {name: unsaid.get(name) if value is None else value for name, value in arguments.items()}
+
+
 def given(model: str) -> tuple[str, ...]:
     """The arguments of a model that are not written beside it: the grid knows its depth, the dataset its context."""
     return tuple(name for name in ("depth", "context") if name in keyword_arguments(f"models.{model}"))

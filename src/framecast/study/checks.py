@@ -6,9 +6,10 @@ types, bounds and defaults are written once, in its own file (``catalogue``).
 
 from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import combinations
 from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import create_model
+from pydantic import StringConstraints, create_model
 
 from framecast import ranges
 from framecast.study import catalogue
@@ -21,9 +22,7 @@ E = TypeVar("E", bound=Entry)
 
 def checked(params: Params) -> Params:
     """The study with every name resolved and every argument filled in; raises Wrong where something does not fit."""
-    datasets = {
-        name: _entry("datasets", name, entry, catalogue.names("data")) for name, entry in params.datasets.items()
-    }
+    datasets = {name: _dataset(name, entry) for name, entry in params.datasets.items()}
     models = {name: _entry("models", name, entry, catalogue.trained()) for name, entry in params.models.items()}
     losses = {name: _loss(name, terms) for name, terms in params.losses.items()}
     models = {name: _trained(params.training, name, entry) for name, entry in models.items()}
@@ -181,6 +180,19 @@ def _check_figures(params: Params) -> None:
             raise Wrong(("figures", figure), unknown(drawn_for, [wants, "none"]))
 
 
+def _dataset(name: str, entry: Entry) -> Entry:
+    """Check a dataset's kind and arguments; nobody and nothing is in two splits (``DISJOINT`` names the lists)."""
+    checked = _entry("datasets", name, entry, catalogue.names("data"))
+    lists = catalogue.constant(f"data.{entry.kind}", "DISJOINT", ())
+    stated = catalogue.stated(entry.kind, checked.arguments)
+    for first, second in combinations(lists, 2):
+        if shared := sorted(set(stated[first]) & set(stated[second])):
+            here, there = (first, second) if first in entry.arguments else (second, first)
+            told = f"found {', '.join(map(str, shared))}, also in {there}"
+            raise Wrong(("datasets", name, here), f"{told}; allowed: each in one of {', '.join(lists)}")
+    return checked
+
+
 def _entry(section: str, name: str, entry: E, kinds: Iterable[str]) -> E:
     """Check an entry's kind and keyword arguments, and fill in the defaults of its class."""
     path = (section, name)
@@ -248,11 +260,18 @@ def _arguments(module: str, weight: bool = False) -> type[Section]:
     What is given to a model with its cell (its depth, the frames that it reads) is left out of what ``params.yaml``
     may say.
     """
-    vocabulary = {**vars(ranges), "Literal": Literal}
     fields: dict[str, Any] = {"weight": (float, ...)} if weight else {}
     package, name = module.split(".")
     given = catalogue.given(name) if package == "models" else ()
     for name, (annotation, default) in catalogue.keyword_arguments(module).items():
         if name not in given:
-            fields[name] = (eval(annotation, vocabulary), default)  # noqa: S307 (our own source, not the user's file)
+            fields[name] = (_type(annotation, catalogue.named(module)), default)
     return create_model(module, __base__=Section, **fields)
+
+
+def _type(annotation: str, named: dict[str, str]) -> Any:
+    """What an annotation stands for, with what it may name: the types of ``ranges`` and those of ``named``."""
+    code = compile(annotation, annotation, "eval")
+    meant = {name: _type(named[name], named) for name in code.co_names if name in named}
+    vocabulary = {**vars(ranges), "Literal": Literal, "StringConstraints": StringConstraints, **meant}
+    return eval(code, vocabulary)  # noqa: S307 (our own source, not the user's file)

@@ -47,6 +47,7 @@ _ALLOWED = {
     "less_than": "below {lt:g}",
     "less_than_equal": "{le:g} or less",
     "literal_error": "{expected}",
+    "string_pattern_mismatch": "text that matches {pattern}",
     "too_short": "at least {min_length} of them",
     "too_long": "at most {max_length} of them",
 }

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from framecast.ranges import Decay, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Reduction
+from framecast.ranges import Decay, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Reduction, each_once
 from framecast.study import catalogue
 from framecast.study.mistakes import LONGEST_NAME, Section, shown
 
@@ -21,16 +21,8 @@ def _valid_name(name: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_valid_name)]
-
-
-def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if doubled := sorted({str(value) for value in values if values.count(value) > 1}):
-        raise ValueError(f"found {', '.join(doubled)} twice; allowed: each once")
-    return values
-
-
-Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_unique)]
-Depths = Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(_unique)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(each_once)]
+Depths = Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(each_once)]
 
 
 class Product(Section):
@@ -55,7 +47,7 @@ class Study(Product):
     """A view of the grid: the product of its lists, and ``also`` of others. A cell that two products share is one."""
 
     title: str = ""
-    also: Annotated[tuple[Addition, ...], AfterValidator(_unique)] = ()
+    also: Annotated[tuple[Addition, ...], AfterValidator(each_once)] = ()
 
     @property
     def products(self) -> tuple[Product, ...]:
@@ -163,9 +155,9 @@ class Evaluation(Section):
     after them is forecast, from true frames (teacher-forced) or from forecasts (free-running).
     """
 
-    metrics: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_unique)]
+    metrics: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(each_once)]
     primary: str = "mse_pix01"
-    compared: Annotated[tuple[str, ...], AfterValidator(_unique)] = ()
+    compared: Annotated[tuple[str, ...], AfterValidator(each_once)] = ()
     protocols: dict[Name, Annotated[dict[Mode, PositiveInt], Field(min_length=1)]] = Field(default_factory=dict)
     batch_size: PositiveInt = 64
     clips: Annotated[int, Field(ge=1, le=64)] = 4
@@ -176,7 +168,7 @@ class Scale(Section):
     """What a scale changes: a partial copy of the tree above it."""
 
     seeds: tuple[NonNegativeInt, ...] | None = None
-    without: Annotated[tuple[Name, ...], AfterValidator(_unique)] = ()  #: studies that the scale leaves out
+    without: Annotated[tuple[Name, ...], AfterValidator(each_once)] = ()  #: studies that the scale leaves out
     studies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     datasets: dict[str, dict[str, Any]] = Field(default_factory=dict)
     models: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -189,11 +181,11 @@ class Params(Section):
     """The whole study, scale applied, every name resolved and every keyword argument filled in."""
 
     scale: Name
-    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(_unique)]
+    seeds: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1), AfterValidator(each_once)]
     studies: Annotated[dict[Name, Study], Field(min_length=1)]
     datasets: dict[Name, Entry]
     models: dict[Name, ModelEntry]
-    baselines: Annotated[tuple[Name, ...], AfterValidator(_unique)]
+    baselines: Annotated[tuple[Name, ...], AfterValidator(each_once)]
     losses: dict[Name, Annotated[dict[Name, Any], Field(min_length=1)]]
     training: Training
     evaluation: Evaluation

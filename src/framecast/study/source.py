@@ -36,17 +36,18 @@ class ClassFacts:
 
 @dataclass(frozen=True)
 class Source:
-    """A source file: its literals, classes and imports, its entry with the keyword-only arguments, and its hash.
+    """A source file: its literals, types, classes and imports, its entry with the keyword-only arguments, and its hash.
 
     Of ``constants`` and defaults it holds the text; ``value_of`` gives the value. ``computed`` are names that the top
-    level assigns something to that is no literal. The entry is the last public
-    class, or the last public function of a file without one; its arguments are None where a default is no literal.
-    ``imports`` are [level, module, names] as they are
-    written; ``hash`` is a sha256 that comments, docstrings, formatting and ``if TYPE_CHECKING`` do not change.
+    level assigns something to that is no literal, ``types`` the text of those among them that stand for
+    ``Annotated[…]`` or ``Literal[…]``. The entry is the last public class, or the last public function of a file
+    without one; its arguments are None where a default is no literal. ``imports`` are [level, module, names] as they
+    are written; ``hash`` is a sha256 that comments, docstrings, formatting and ``if TYPE_CHECKING`` do not change.
     """
 
     constants: dict[str, str]
     computed: list[str]
+    types: dict[str, str]
     classes: dict[str, ClassFacts]
     entry: str | None
     arguments: dict[str, list[str]] | None
@@ -77,6 +78,7 @@ def of(text: str, name: str = "<source>") -> Source:
     return Source(
         constants=constants,
         computed=computed,
+        types=_types(tree.body),
         classes={node.name: _class_facts(node) for node in tree.body if isinstance(node, ast.ClassDef)},
         entry=entry.name if entry else None,
         arguments=_keyword_arguments(entry),
@@ -127,6 +129,18 @@ def _assigned(body: list[ast.stmt]) -> tuple[dict[str, str], list[str]]:
             else:
                 constants[name] = literal
     return constants, computed
+
+
+def _types(body: list[ast.stmt]) -> dict[str, str]:
+    """The types that a module's top level gives a name."""
+    found = {}
+    for node in body:
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id=name)], value=ast.Subscript(value=ast.Name(id="Annotated" | "Literal")) as value
+            ):
+                found[name] = ast.unparse(value)
+    return found
 
 
 def _class_facts(node: ast.ClassDef) -> ClassFacts:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,11 +20,13 @@ from framecast.artifacts import sha256
 from framecast.errors import UserError
 
 STEP = 5  #: frames of the video from one stored image to the next
-SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
 NAME = re.compile(r"S(\d{1,9})_(.+)\.(\d{1,9})_(\d{1,9})\.jpe?g", re.IGNORECASE)
 TAKE = re.compile(r"[ _]\d$")
 
 Crop = Literal["none", "central"]
+Subject = Literal[1, 5, 6, 7, 8, 9, 11]
+Camera = Literal[54138969, 55011271, 58860488, 60457274]
+SUBJECTS: tuple[Subject, ...] = get_args(Subject)
 
 
 @dataclass(frozen=True, order=True)

@@ -12,12 +12,20 @@ overlap (``193-306, 186-200``) and be out of order.
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from annotated_types import Interval
+from pydantic import StringConstraints
 
 from framecast.errors import UserError
 
-ACTIONS = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")  #: in the order of their names
-PERSONS = range(1, 26)
-SCENARIOS = range(1, 5)
+#: In the order of their names.
+Action = Literal["boxing", "handclapping", "handwaving", "jogging", "running", "walking"]
+Person = Annotated[int, Interval(ge=1, le=25)]
+Scenario = Annotated[int, Interval(ge=1, le=4)]
+NAMED = "person(0[1-9]|1[0-9]|2[0-5])_(boxing|handclapping|handwaving|jogging|running|walking)_d([1-4])"
+ClipName = Annotated[str, StringConstraints(pattern=f"^{NAMED}$")]
+ACTIONS: tuple[Action, ...] = get_args(Action)
 
 NAME = "00sequences.txt"
 SHA256 = "4a1287ee0318ea6662c74fe66d4cfdadeb627996d1c34ac2fed38e628ab1eb4b"  #: of the published list
@@ -33,8 +41,7 @@ ARCHIVES_SHA1 = {
     "handclapping": "d3b81261aa822ef63d0d1523f945bfaff27814d2",
 }
 
-CLIP = re.compile(rf"person(\d\d)_({'|'.join(ACTIONS)})_d(\d)")
-LINE = re.compile(rf"({CLIP.pattern})\s+(?:\*missing\*|frames\s+(\d+-\d+(?:,\s*\d+-\d+)*))")
+LINE = re.compile(rf"({NAMED})\s+(?:\*missing\*|frames\s+(\d+-\d+(?:,\s*\d+-\d+)*))")
 LONGEST = 10**6  #: a frame number above this is a typing error
 EXPECTED = "'personNN_action_dM frames a-b, c-d, …' or 'personNN_action_dM *missing*'"
 
@@ -43,7 +50,7 @@ Segment = tuple[int, int]  # first and last frame, from 1
 
 @dataclass(frozen=True, order=True)
 class Clip:
-    """One recording: who does what, where (scenario 2 zooms, 3 has other clothes, 4 other light)."""
+    """One recording: who does what, where (1 to 3: outdoors, of which 2 zooms and 3 has other clothes; 4: indoors)."""
 
     action: str
     person: int
@@ -54,11 +61,9 @@ class Clip:
 
     @classmethod
     def named(cls, name: str) -> "Clip | None":
-        """The clip of a name like ``person01_boxing_d1``; None where the name is none, or none of the 600."""
-        match = CLIP.fullmatch(name)
-        if match is None or int(match[1]) not in PERSONS or int(match[3]) not in SCENARIOS:
-            return None
-        return cls(match[2], int(match[1]), int(match[3]))
+        """The clip of a name like ``person01_boxing_d1``; None where it is none of the 600."""
+        match = re.fullmatch(NAMED, name)
+        return cls(match[2], int(match[1]), int(match[3])) if match else None
 
 
 def read_segments(path: Path) -> dict[Clip, tuple[Segment, ...]]:
