@@ -1,9 +1,9 @@
 """A coloured figure in a room, seen by four cameras: the stand-in for Human3.6M.
 
-A subject has a height. Each take has clothes, skin, pace and a way of its own, the same for the four cameras, which film
-it at once. An action says how far round the room the figure goes, either way, and what its arms do: they swing in turn
-with the legs, wave, point or gesture. The room, and the corner that a camera looks at it from, are always the same.
-Lengths are in heights of the room or of the figure, angles in turns, time in stored images, ten to a second.
+A subject has a height. Each take has clothes, skin, pace and a way of its own, the same for the four cameras, which
+film it at once. An action says how far round the room the figure goes, either way, and what its arms do: they swing in
+turn with the legs, wave, point or gesture. The room, and the corner that a camera looks at it from, are always the
+same. Lengths are in heights of the room or of the figure, angles in turns, time in stored images, ten to a second.
 
 Clothes are drawn from a range of colours that is wide and the same for all, so that a system is never asked to go on
 with colours of which it has seen two or three: it would learn these by heart and nobody else's.
@@ -47,6 +47,7 @@ WALLS = {
 FLOOR, DOOR = (0.58, 0.50, 0.42), (0.50, 0.40, 0.33)
 HORIZON = 0.62  #: where the floor meets the wall
 DARKEST, LIGHTEST = 0.05, 0.65  #: of each of the three colours of clothes; walls are lighter
+SLEEVES = 0.8  #: how light they are beside the shirt
 SKINS = np.array([(0.38, 0.25, 0.18), (0.90, 0.72, 0.60)])  #: the two ends of their range
 ARM, LEG = 0.36, 0.48  #: lengths
 DRAWS = 12  #: uniform numbers of a take: its colours, and how it is done
@@ -55,13 +56,22 @@ DRAWS = 12  #: uniform numbers of a take: its colours, and how it is done
 def images(video: Video, count: int, side: int, seed: int) -> Iterator[UInt8[np.ndarray, "{side} {side} 3"]]:
     """The stored images of a video, RGB: a function of these four alone."""
     height = float(counter_uniforms(seed, 0, video.subject, 1, 1)[0, 0])
-    take = TAKES.index(video.take.removeprefix(video.action)) + len(TAKES) * list(ACTIONS).index(video.action)
-    drawn = counter_uniforms(seed, 1 + take, video.subject, 1, DRAWS)[0]
-    shirt, trousers = DARKEST + (LIGHTEST - DARKEST) * drawn[:6].reshape(2, 3)
-    paints = [shirt, trousers, 0.8 * shirt, SKINS[0] + drawn[6] * (SKINS[1] - SKINS[0])]
+    drawn = _draws(video, seed)
+    shirt, trousers = clothes(video, seed)
+    paints = [shirt, trousers, SLEEVES * shirt, SKINS[0] + drawn[6] * (SKINS[1] - SKINS[0])]
     room = _room(video.camera, side)
     for step in range(count):
         yield _with_figure(room, *_pose(video, height, drawn[7:], step), paints, side)
+
+
+def clothes(video: Video, seed: int) -> Float[np.ndarray, "2 3"]:
+    """Colours of shirt and trousers, RGB in [0, 1]: those of the take."""
+    return DARKEST + (LIGHTEST - DARKEST) * _draws(video, seed)[:6].reshape(2, 3)
+
+
+def _draws(video: Video, seed: int) -> Float[np.ndarray, "d"]:
+    take = TAKES.index(video.take.removeprefix(video.action)) + len(TAKES) * list(ACTIONS).index(video.action)
+    return counter_uniforms(seed, 1 + take, video.subject, 1, DRAWS)[0]
 
 
 def _wave(turns: float) -> float:
@@ -80,9 +90,7 @@ def _pose(video: Video, height: float, pace: np.ndarray, step: int) -> tuple[lis
     cosine, sine = CAMERAS[video.camera]
     across, away = x * cosine + z * sine, z * cosine - x * sine
     tall = (0.70 + 0.12 * height) / (1 + 0.35 * away)
-    limbs = [
-        ((0.06 * at, 0.0), (0.06 * at + LEG * _wave(0.1 * swing * at), LEG), 0.07, 1) for at in (1, -1)
-    ]
+    limbs = [((0.06 * at, 0.0), (0.06 * at + LEG * _wave(0.1 * swing * at), LEG), 0.07, 1) for at in (1, -1)]
     limbs.append(((0.0, -0.02), (0.0, -0.29), 0.13, 0))
     for at, held, far in zip((1, -1), action.held, action.swing, strict=True):
         turn = held + far * swing
