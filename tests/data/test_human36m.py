@@ -16,14 +16,14 @@ from framecast.data.fetching.fetch import fetch
 from framecast.data.formats.human36m_images import SUBJECTS, Video, in_videos, read_image
 from framecast.data.formats.sha256sums import read_sums, write_sums
 from framecast.data.generated import figure_in_a_room
-from framecast.data.generated.figure_in_a_room import ACTIONS, CAMERAS, SHIRTS, TROUSERS
+from framecast.data.generated.figure_in_a_room import ACTIONS, CAMERAS, TAKES
 from framecast.data.human36m import Human36M, write_stand_in
 from framecast.data.shared.streams import StreamedPrepared
 from framecast.errors import UserError
 
 CPU = torch.device("cpu")
 SIZE = 12
-SMALL = {"frame_size": SIZE, "images": 20, "actions": ["Walking", "Greeting"], "cameras": [54138969, 60457274]}
+SMALL = {"frame_size": SIZE, "images": 20, "actions": ["Walking"], "cameras": [54138969, 60457274]}
 
 
 def tensors(prepared: StreamedPrepared) -> dict[str, torch.Tensor]:
@@ -39,10 +39,10 @@ def quiet(_: str) -> None:
 def drawn(tmp_path_factory) -> Path:
     """``data/raw`` with a user's tree: the stand-in's images, in a folder for each subject, listed by fetch."""
     raw = tmp_path_factory.mktemp("raw")
-    for subject, action, camera in product(SUBJECTS, SMALL["actions"], SMALL["cameras"]):
+    for subject, action, take, camera in product(SUBJECTS, SMALL["actions"], TAKES, SMALL["cameras"]):
         folder = raw / "human36m" / f"S{subject}"
         folder.mkdir(parents=True, exist_ok=True)
-        write_stand_in(folder, Video(subject, action, camera), count=20, side=2 * SIZE)
+        write_stand_in(folder, Video(subject, action + take, camera), count=20, side=2 * SIZE)
     fetch("human36m", raw, say=quiet)
     return raw
 
@@ -125,13 +125,13 @@ def test_names_that_do_not_fit(tmp_path, name, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"actions": ["Flying"]}, "actions: found Flying; allowed: Directions, Greeting, Walking"),
+        ({"actions": ["Flying"]}, "actions: found Flying; allowed: Directions, Discussion, Greeting"),
         ({"images": 14}, "expected train sequences of subjects 1, 5, 6, 7 with 15 stored images in a row, found none"),
     ],
 )
 def test_arguments_that_do_not_fit(arguments, message):
     with pytest.raises(UserError, match=message):
-        Human36M(source="stand-in", **arguments).prepare(Path())
+        Human36M(source="stand-in", **{"images": 20} | arguments).prepare(Path())
 
 
 # --- images -------------------------------------------------------------------------------------------
@@ -239,23 +239,32 @@ def test_flipped_bytes_are_one_line(drawn):
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_somebody_moves_in_every_view_of_the_stand_in(action):
-    """Else there would be nothing to forecast: over a horizon a pixel of thirty changes by a tenth of its range."""
+    """Else there would be nothing to forecast: over a horizon a pixel of eight changes by a tenth of its range."""
     for camera in CAMERAS:
         shown = np.stack(list(figure_in_a_room.images(Video(11, action, camera), 40, 16, 0))).astype(int)
         changed = np.abs(shown[8:] - shown[:-8]).max(axis=-1) > 25
-        assert changed.mean() > 1 / 30, camera
+        assert changed.mean() > 1 / 8, camera
 
 
-def test_few_subjects_of_the_stand_in_show_every_colour_of_clothes():
-    """What nobody in training wears cannot be forecast of those that test."""
-    colours = np.floor(np.concatenate([SHIRTS, TROUSERS]) * 255 + 0.5).astype(np.uint8)
+def test_each_take_of_the_stand_in_has_clothes_of_its_own():
+    """A system that is shown few learns these by heart: those of the test are new, but like some of training."""
 
-    def worn(subjects: tuple[int, ...]) -> set[int]:
-        views = (Video(subject, action, 54138969) for subject in subjects for action in ACTIONS)
-        images = [next(figure_in_a_room.images(video, 1, 48, 0)) for video in views]
-        return {at for at, colour in enumerate(colours) for image in images if (image == colour).all(-1).sum() > 10}
+    def worn(subjects: tuple[int, ...]) -> np.ndarray:
+        found = []
+        for subject, action, take in product(subjects, ACTIONS, TAKES):
+            videos = [Video(subject, action + take, camera) for camera in CAMERAS]
+            clothes = {figure_in_a_room.clothes(video, 0).tobytes() for video in videos}
+            assert len(clothes) == 1  # all cameras film one take
+            found.append(np.frombuffer(clothes.pop()).reshape(2, 3))
+            colours = np.floor(found[-1] * 255 + 0.5).astype(np.uint8)
+            image = next(figure_in_a_room.images(videos[0], 1, 48, 0))
+            assert all((image == colour).all(-1).sum() > 10 for colour in colours), videos[0]
+        return np.array(found)
 
-    assert set() < worn((9, 11)) <= worn((1, 5, 6, 7))
+    seen, asked = worn((1, 5, 6, 7)), worn((9, 11))
+    apart = np.abs(asked[:, None] - seen[None]).max(axis=-1)
+    assert (apart > 0).all()
+    assert apart.min(axis=1).max() < 0.25
 
 
 # --- the list -----------------------------------------------------------------------------------------

@@ -62,8 +62,8 @@ class Human36M(Dataset):
     except what begins with ``_ALL``), ``cameras`` the cameras by their ids (none: all). A subject is in one split only.
 
     ``source="official"`` reads the images that ``data/raw/human36m/SHA256SUMS`` lists, each checked by its sha256.
-    ``source="stand-in"`` draws a figure, three actions and four cameras, ``images`` of each take, twice as large as
-    ``frame_size``; writes them as such a tree and reads it back.
+    ``source="stand-in"`` draws a figure, two takes of six actions and four cameras, ``images`` of each, twice as large
+    as ``frame_size``; writes them as such a tree and reads it back.
 
     Stored for each split: ``<split>_frames`` (F, 3, S, S) uint8, every frame that a sequence shows, once;
     ``<split>_rows`` (N, T), which of them each sequence shows; ``<split>_group`` (N,), the take that it is from, which
@@ -156,9 +156,10 @@ class Human36M(Dataset):
     def _drawn_names(self) -> tuple[dict[Video, Images], dict[str, str]]:
         subjects = sorted(subject for subjects in self.subjects.values() for subject in subjects)
         videos = [
-            Video(subject, action, camera)
+            Video(subject, action + take, camera)
             for subject in subjects
             for action in sorted(figure_in_a_room.ACTIONS)
+            for take in figure_in_a_room.TAKES
             for camera in sorted(figure_in_a_room.CAMERAS)
         ]
         numbers = range(1, 1 + STEP * self.images, STEP)

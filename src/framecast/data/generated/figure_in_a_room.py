@@ -1,15 +1,16 @@
 """A coloured figure in a room, seen by four cameras: the stand-in for Human3.6M.
 
-A subject has its height, and for each action its clothes and pace; an action says how it moves about and swings its
-limbs: who walks goes round the room, either way, who greets waves an arm and steps aside and back, who directs points
-with both arms. A camera looks at the room from its own corner. Lengths are in heights of the room, time in stored
-images, ten to a second.
+A subject has a height. Each take has clothes, skin, pace and a way of its own, the same for the four cameras, which
+film it at once. An action says how far round the room the figure goes, either way, and what its arms do: they swing in
+turn with the legs, wave, point or gesture. The room, and the corner that a camera looks at it from, are always the
+same. Lengths are in heights of the room or of the figure, angles in turns, time in stored images, ten to a second.
 
-Clothes are of a few colours each, so that few subjects show them all: a system that has never seen a colour cannot be
-asked to go on with it.
+Clothes are drawn from a range of colours that is wide and the same for all, so that a system is never asked to go on
+with colours of which it has seen two or three: it would learn these by heart and nobody else's.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -17,7 +18,25 @@ from jaxtyping import Float, UInt8
 from framecast.data.base import counter_uniforms
 from framecast.data.formats.human36m_images import Video
 
-ACTIONS = ("Walking", "Greeting", "Directions")
+
+@dataclass(frozen=True)
+class Action:
+    """How the figure goes round the room and holds its arms; 0 turns hang down, a quarter points to the side."""
+
+    reach: tuple[float, float]  #: of its way, along the wall and away from it
+    held: tuple[float, float] = (0.03, 0.03)  #: where each arm swings about, in turns
+    swing: tuple[float, float] = (0.1, -0.1)  #: how far each arm swings, in turns; with opposite signs, in turn
+
+
+ACTIONS = {
+    "Directions": Action((0.40, 0.30), held=(0.20, 0.20), swing=(0.1, 0.1)),
+    "Discussion": Action((0.50, 0.30), held=(0.12, 0.12), swing=(0.12, -0.12)),
+    "Greeting": Action((0.45, 0.30), held=(0.33, 0.03), swing=(0.1, 0.0)),
+    "Purchases": Action((0.35, 0.50), held=(0.15, 0.03), swing=(0.0, 0.1)),
+    "WalkDog": Action((0.60, 0.30), held=(0.10, 0.03), swing=(0.02, 0.1)),
+    "Walking": Action((0.60, 0.45)),
+}
+TAKES = ("", " 1")  #: what follows an action in the name of its first and second take
 CAMERAS = {54138969: (1.0, 0.0), 55011271: (0.8, 0.6), 58860488: (0.0, 1.0), 60457274: (-0.6, 0.8)}  #: cosine, sine
 WALLS = {
     54138969: (0.75, 0.74, 0.70),
@@ -25,22 +44,34 @@ WALLS = {
     58860488: (0.73, 0.66, 0.62),
     60457274: (0.6, 0.7, 0.6),
 }
-FLOOR, DOOR, SKIN = (0.45, 0.36, 0.28), (0.50, 0.40, 0.33), (0.86, 0.68, 0.56)
+FLOOR, DOOR = (0.58, 0.50, 0.42), (0.50, 0.40, 0.33)
 HORIZON = 0.62  #: where the floor meets the wall
-SHIRTS = np.array([(0.80, 0.22, 0.18), (0.18, 0.36, 0.75), (0.92, 0.76, 0.20), (0.14, 0.14, 0.20)])
-TROUSERS = np.array([(0.16, 0.20, 0.42), (0.10, 0.10, 0.12), (0.62, 0.58, 0.50)])
-DRAWS = 8  #: uniform numbers of a subject's action: its clothes, and how it is done
+DARKEST, LIGHTEST = 0.05, 0.65  #: of each of the three colours of clothes; walls are lighter
+SLEEVES = 0.8  #: how light they are beside the shirt
+SKINS = np.array([(0.38, 0.25, 0.18), (0.90, 0.72, 0.60)])  #: the two ends of their range
+ARM, LEG = 0.36, 0.48  #: lengths
+DRAWS = 12  #: uniform numbers of a take: its colours, and how it is done
 
 
 def images(video: Video, count: int, side: int, seed: int) -> Iterator[UInt8[np.ndarray, "{side} {side} 3"]]:
     """The stored images of a video, RGB: a function of these four alone."""
     height = float(counter_uniforms(seed, 0, video.subject, 1, 1)[0, 0])
-    drawn = counter_uniforms(seed, 1 + ACTIONS.index(video.action), video.subject, 1, DRAWS)[0]
-    shirt, trousers = SHIRTS[int(len(SHIRTS) * drawn[0])], TROUSERS[int(len(TROUSERS) * drawn[1])]
-    pace = drawn[2:]
+    drawn = _draws(video, seed)
+    shirt, trousers = clothes(video, seed)
+    paints = [shirt, trousers, SLEEVES * shirt, SKINS[0] + drawn[6] * (SKINS[1] - SKINS[0])]
     room = _room(video.camera, side)
     for step in range(count):
-        yield _with_figure(room, *_pose(video, height, pace, step), [shirt, trousers, shirt, np.array(SKIN)], side)
+        yield _with_figure(room, *_pose(video, height, drawn[7:], step), paints, side)
+
+
+def clothes(video: Video, seed: int) -> Float[np.ndarray, "2 3"]:
+    """Colours of shirt and trousers, RGB in [0, 1]: those of the take."""
+    return DARKEST + (LIGHTEST - DARKEST) * _draws(video, seed)[:6].reshape(2, 3)
+
+
+def _draws(video: Video, seed: int) -> Float[np.ndarray, "d"]:
+    take = TAKES.index(video.take.removeprefix(video.action)) + len(TAKES) * list(ACTIONS).index(video.action)
+    return counter_uniforms(seed, 1 + take, video.subject, 1, DRAWS)[0]
 
 
 def _wave(turns: float) -> float:
@@ -52,31 +83,21 @@ def _wave(turns: float) -> float:
 
 def _pose(video: Video, height: float, pace: np.ndarray, step: int) -> tuple[list, tuple[float, float], float]:
     """Limbs as (from, to, radius, paint), in units of the figure, from its hip; where that is, and how tall it is."""
-    beat = step / (16 + 8 * pace[0]) + pace[1]
-    x, z, arms, legs = 0.3 * (pace[2] - 0.5), 0.3 * (pace[3] - 0.5), (0.15, 0.15), 0.0
-    swing = _wave(beat)
-    if video.action == "Walking":
-        way = step / (50 + 20 * pace[4]) * (1 if pace[3] < 0.5 else -1) + pace[5]
-        x, z = 0.6 * _wave(way), 0.4 * _wave(way + 0.25)
-        arms, legs = (0.35 * swing, -0.35 * swing), 0.3 * swing
-    elif video.action == "Greeting":
-        x += 0.2 * _wave(beat / 2)
-        arms = (0.8 + 0.4 * swing, 0.15)
-    else:
-        x += 0.1 * _wave(beat / 2)
-        arms = (0.5 + 0.4 * swing, 0.5 + 0.4 * _wave(beat / 2))
+    action = ACTIONS[video.action]
+    swing = _wave(step / (14 + 6 * pace[0]) + pace[1])
+    way = step / (40 + 16 * pace[2]) * (1 if pace[3] < 0.5 else -1) + pace[4]
+    x, z = action.reach[0] * _wave(way), action.reach[1] * _wave(way + 0.25)
     cosine, sine = CAMERAS[video.camera]
     across, away = x * cosine + z * sine, z * cosine - x * sine
-    tall = (0.62 + 0.12 * height) / (1 + 0.35 * away)
-    limbs = [
-        ((0.0, 0.0), (0.12 + legs, 0.48), 0.055, 1),
-        ((0.0, 0.0), (-0.12 - legs, 0.48), 0.055, 1),
-        ((0.0, -0.02), (0.0, -0.32), 0.1, 0),
-        ((0.06, -0.34), (0.06 + arms[0] * 0.5, -0.06 - 0.4 * max(arms[0] - 0.4, 0)), 0.04, 2),
-        ((-0.06, -0.34), (-0.06 - arms[1] * 0.5, -0.06 - 0.4 * max(arms[1] - 0.4, 0)), 0.04, 2),
-        ((0.0, -0.48), (0.0, -0.5), 0.075, 3),
-    ]
-    feet = 0.93 - 0.15 * away
+    tall = (0.70 + 0.12 * height) / (1 + 0.35 * away)
+    limbs = [((0.06 * at, 0.0), (0.06 * at + LEG * _wave(0.1 * swing * at), LEG), 0.07, 1) for at in (1, -1)]
+    limbs.append(((0.0, -0.02), (0.0, -0.29), 0.13, 0))
+    for at, held, far in zip((1, -1), action.held, action.swing, strict=True):
+        turn = held + far * swing
+        hand = (0.1 * at + ARM * _wave(turn) * at, ARM * _wave(turn + 0.25) - 0.32)
+        limbs.append(((0.1 * at, -0.32), hand, 0.055, 2))
+    limbs.append(((0.0, -0.49), (0.0, -0.51), 0.09, 3))
+    feet = 0.95 - 0.15 * away
     return limbs, (0.5 + 0.5 * across / (1 + 0.35 * away), feet - 0.53 * tall), tall
 
 
