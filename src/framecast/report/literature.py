@@ -208,22 +208,32 @@ def _printed_row(
 def _origins(
     results: Results, table: published.Table, records: Sequence[Record]
 ) -> Iterator[tuple[Results, Record | None]]:
-    """Where a system of ours by the name of the published one was scored: on the page, then in the records."""
-    for origin, record in ((results, None), *((record.results, record) for record in records)):
-        if _closest(origin, table):
-            yield origin, record
+    """Where ours was scored: the published system on the page, then in the records; then what there is instead."""
+    places = ((results, None), *((record.results, record) for record in records))
+    for is_wanted in (_is_published, _is_instead):
+        for origin, record in places:
+            if (found := _closest(origin, table)) and is_wanted(found, table):
+                yield origin, record
+
+
+def _is_published(system: System, table: published.Table) -> bool:
+    return (system.model, system.loss) == (table.model, table.loss)
+
+
+def _is_instead(system: System, table: published.Table) -> bool:
+    return system.model == table.instead
 
 
 def _closest(origin: Results, table: published.Table) -> System | None:
-    """Ours of the published model and loss at the published depth or, without one, the deepest."""
+    """Ours of the published model and loss, else the one instead; at the published depth, or the deepest."""
     dataset, depth = table.values[0].dataset, table.values[0].depth
-    same = [one for one in origin.systems(dataset) if (one.model, one.loss) == (table.model, table.loss)]
-    return max(same, key=lambda one: (one.depth == depth, one.depth or 0), default=None)
+    for is_wanted in (_is_published, _is_instead):
+        if same := [one for one in origin.systems(dataset) if is_wanted(one, table)]:
+            return max(same, key=lambda one: (one.depth == depth, one.depth or 0))
+    return None
 
 
-def _beside(
-    origin: Results | None, system: System | None, table: published.Table, record: Record | None
-) -> Beside:
+def _beside(origin: Results | None, system: System | None, table: published.Table, record: Record | None) -> Beside:
     value = table.values[0]
     about = data_of(value.dataset, System(table.model, table.loss, value.depth), table.metric, table.mode)
     printed = Number(f"{value.printed:g}", {**about, "statistic": "published", "value": repr(value.printed)})
@@ -232,7 +242,7 @@ def _beside(
         return Beside(printed, None, None)
     ours = score(origin, value.dataset, system, table.metric, 0, table.mode)
     reasons = published.obstacles(table, origin.scored(value.dataset, system)[0].score)
-    if system.depth != value.depth:
-        reasons = (*reasons, "another depth")
+    others = {"another recipe": system.model != table.model, "another depth": system.depth != value.depth}
+    reasons = tuple(dict.fromkeys((*reasons, *(reason for reason, holds in others.items() if holds))))
     verdict = published.verdict(spread.mean, spread.sd, value.corrected, reasons=reasons, better=table.better)
     return Beside(printed, as_recorded(ours, record) if record else ours, verdict)

@@ -56,7 +56,8 @@ def as_recorded(told: T, record: Record) -> T:
     """
     made: Any = told
     if isinstance(told, Number):
-        made = Number(told.text, {**told.data, "statistic": f"recorded-{told.data['statistic']}", "record": record.name})
+        about = {"statistic": f"recorded-{told.data['statistic']}", "record": record.name}
+        made = Number(told.text, {**told.data, **about})
     elif isinstance(told, tuple | list):
         made = type(told)(as_recorded(one, record) for one in told)
     elif is_dataclass(told) and not isinstance(told, type):

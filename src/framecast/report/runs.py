@@ -18,7 +18,7 @@ NOT_KNOWN = "not known"
 
 @dataclass(frozen=True)
 class RunPart:
-    """What a recorded run says of one dataset: the compared metrics, what each component does, the error at each step."""
+    """A dataset of a recorded run: the compared metrics, what each component does, the error at each step."""
 
     dataset: str
     id: str  #: of its curves in the page
