@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from framecast import published
 from framecast.report.numbers import Number, Score, data_of, written
@@ -62,4 +62,6 @@ def as_recorded(told: T, record: Record) -> T:
         made = type(told)(as_recorded(one, record) for one in told)
     elif is_dataclass(told) and not isinstance(told, type):
         made = replace(told, **{part.name: as_recorded(getattr(told, part.name), record) for part in fields(told)})
-    return replace(made, anchor="") if isinstance(made, Score) else made
+    if isinstance(made, Score):
+        made = replace(made, anchor="")
+    return cast(T, made)
