@@ -281,7 +281,8 @@ def test_the_tables_of_srvp_stand_beside_the_recorded_scores_whatever_the_scale_
         for metric, entry in zip(table.metrics, rows[name].entries, strict=True):
             if entry is not None:
                 assert float(entry.ours.mean.data["value"]) == pytest.approx(truth[model, metric.id], rel=1e-12)
-    assert ("another recipe" in rows["ConvLSTM"].obstacle.reasons) and not rows["MIMO-VP"].system
+    assert "another recipe" in rows["ConvLSTM"].obstacle.reasons
+    assert not rows["MIMO-VP"].system
     of_30 = next(one for one in literature.printed_tables(results, [kept]) if one.number == "Moving MNIST, 10 → 30")
     assert not of_30.has_ours
 
