@@ -1,5 +1,6 @@
 """Recorded runs as ``framecast record`` writes them, made from fabricated results."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests import results_fixture
 
 COMMIT = {"hash": "0123456789abcdef0123456789abcdef01234567", "date": "2026-11-20T10:00:00+00:00"}
 MACHINE = {"processor": "A Processor 9000", "cores": 2, "memory_mb": 8250, "platform": "Linux", "gpu": ""}
-PARAMS = "scale: paper\n"
+PARAMS = f"scale: paper\nlosses: {json.dumps(results_fixture.LOSSES)}\n"
 
 
 def fabricate(

@@ -418,9 +418,26 @@ def test_the_chosen_scale_is_laid_over_the_published_values() -> None:
     assert laptop.is_drawn("component_impact", "moving_mnist_next")
 
 
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+def test_thirty_frames_are_asked_of_twins_that_differ_in_nothing_but_the_frames_of_their_training(scale: str) -> None:
+    params = reading.resolve(tree_of("real") | {"scale": scale})
+    study = params.studies["systems_long"]
+    assert params.datasets["moving_mnist_long"].arguments["horizon"] == 30
+    for model in ("simvp", "predrnn"):
+        depths = [
+            [depth for name, _, depth in study.systems if name == twin] for twin in (model, f"{model}_horizon_10")
+        ]
+        assert depths[0] == depths[1] != []
+        whole, short = params.recipe(model), params.recipe(f"{model}_horizon_10")
+        assert (whole.horizon, short.horizon) == (None, 10)
+        assert short.model_copy(update={"horizon": None}) == whole
+        assert params.models[model].arguments == params.models[f"{model}_horizon_10"].arguments
+
+
 def test_a_scale_leaves_out_studies_that_there_are() -> None:
     tree = tree_of("real")
-    assert "systems_long" in reading.resolve(tree | {"scale": "paper"}).studies
+    for scale in ("laptop", "paper"):
+        assert "systems_long" in reading.resolve(tree | {"scale": scale}).studies
     assert "systems_long" not in reading.resolve(tree).studies
     tree["scales"]["demo"] |= {"without": ["systems_ktm"]}
     with pytest.raises(UserError, match=r"scales\.demo\.without: found .*systems_ktm.*did you mean systems_kth"):

@@ -17,7 +17,7 @@ from framecast.cluster import journal
 from framecast.errors import UserError
 from framecast.evaluation.tables import tabulate
 from framecast.published.claims import load_claims
-from framecast.report import results_page, runs, tables
+from framecast.report import literature, results_page, runs, tables
 from framecast.report.render import render
 from framecast.results import System, records
 from framecast.results.claims import Held, judge
@@ -265,6 +265,40 @@ def test_the_verdict_on_a_recorded_number_is_the_one_on_published_settings(resul
         [entry.recorded.verdict.reasons for entry in row.entries] for row in series.rows if row.kind == "trained"
     ]
     assert reasons == [[(), (), ()]] * 3  # the published network under three names; drawn by rule, or its own prices
+
+
+def test_the_tables_of_srvp_stand_beside_the_recorded_scores_whatever_the_scale_of_the_page(results) -> None:
+    """Ours are the means of the record's own table; a system that was not run names the one to look at instead."""
+    kept = records.load(ROOT / "reports" / "records" / "systems_moving_mnist-laptop")
+    truth = kept.results.scores.groupby(["model", "metric"])["value"].mean()
+    table = next(one for one in literature.printed_tables(results, [kept]) if one.number == "Moving MNIST, 10 → 10")
+    assert [metric.id for metric in table.metrics] == ["mse_pix255u8", "psnr_srvp", "ssim_srvp"]
+    rows = {row.label: row for row in table.rows}
+    for name, model in {"SRVP": "srvp", "ConvGRU": "convgru", "ConvLSTM": "convlstm_s", "ST-LSTM": "predrnn"}.items():
+        assert rows[name].system.split()[0] == model
+        assert rows[name].record == kept.name
+        assert {"reduced scale", "another depth"} <= set(rows[name].obstacle.reasons)
+        for metric, entry in zip(table.metrics, rows[name].entries, strict=True):
+            if entry is not None:
+                assert float(entry.ours.mean.data["value"]) == pytest.approx(truth[model, metric.id], rel=1e-12)
+    assert "another recipe" in rows["ConvLSTM"].obstacle.reasons
+    assert not rows["MIMO-VP"].system
+    of_30 = next(one for one in literature.printed_tables(results, [kept]) if one.number == "Moving MNIST, 10 → 30")
+    assert not of_30.has_ours
+
+
+def test_a_recorded_ablation_is_told_with_its_paired_intervals() -> None:
+    kept = records.load(ROOT / "reports" / "records" / "systems_moving_mnist-laptop")
+    (part,) = runs.runs([kept])[0].parts
+    rows = {row.systems: row for table in part.impact for _, group in table.groups for row in group}
+    pairs = kept.results.compared(part.dataset, "mse_pix01").set_index(["a", "b"])
+    for without in ("sa", "rfa", "crossatt"):
+        before, after = "srvp depth-2 bce_srvp", f"srvp_without_{without} depth-2 bce_srvp"
+        told, stored = rows[before, after].impacts[0], pairs.loc[before, after]  # after minus before, and a minus b
+        assert float(told.difference.data["value"]) == -stored["difference"]
+        assert [float(end.data["value"]) for end in (told.low, told.high)] == [-stored["high"], -stored["low"]]
+        assert told.low.data["record"] == kept.name
+    assert part.curves.horizon == 10
 
 
 def test_a_page_without_records_is_as_it_was(results) -> None:

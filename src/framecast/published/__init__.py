@@ -64,7 +64,8 @@ class Table(Strict):
     ``mode`` is how the forecasts were fed. ``leaky`` says that the published system saw the frames it had to forecast:
     only a replication with the same flaw is set against it. What is ``not a measurement`` is quoted and never compared.
     ``selected_on`` is the split that chose the weights; of a system that is scored on its own selection, the published
-    number is too good.
+    number is too good. ``instead`` is the model of ours to look at where ``model`` was not run: near it, but never
+    compared with the published number.
     """
 
     number: str
@@ -85,6 +86,7 @@ class Table(Strict):
     leaky: bool = False
     status: Status = "measured"
     selected_on: Selection = "unknown"
+    instead: str = ""
 
     @property
     def caveats(self) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """The literature number by number: which figure of ours answers which of a source, and its tables in full."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from framecast import published
+from framecast.report import tables
 from framecast.report.numbers import Number, Score, data_of, power_of, scaled, score, significant
-from framecast.report.recorded import Recorded, recorded
+from framecast.report.recorded import PUBLISHED, Recorded, as_recorded, recorded
 from framecast.report.tables import verdict_of
 from framecast.results import Results, System
 from framecast.results.records import Record
@@ -46,6 +47,55 @@ class Whole:
     def has_record(self) -> bool:
         """Whether a recorded number stands beside one of its values."""
         return any(line.recorded for line in self.lines)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A published value, and ours by the same metric in the same mode, where there is one."""
+
+    printed: Number
+    ours: Score | None
+    verdict: published.Verdict | None
+
+
+@dataclass(frozen=True)
+class PrintedRow:
+    """A row of a published table: what the source calls the system, ours, and metric by metric both values.
+
+    ``record`` is the recorded run that ours is from; empty where it is this page's, or where there is none.
+    """
+
+    label: str
+    model: str
+    system: str
+    marks: tuple[str, ...]
+    record: str
+    entries: tuple[Beside | None, ...]
+
+    @property
+    def obstacle(self) -> published.Verdict | None:
+        """What keeps the whole row from being compared, where it is the same for each of its values."""
+        found = {entry.verdict for entry in self.entries if entry and entry.verdict}
+        return found.pop() if len(found) == 1 and all(verdict.reasons for verdict in found) else None
+
+
+@dataclass(frozen=True)
+class PrintedTable:
+    """A published table whose rows are systems and whose columns are metrics."""
+
+    source: published.Source
+    number: str
+    dataset: str
+    mode: str
+    lengths: str
+    metrics: tuple[tables.Metric, ...]
+    rows: tuple[PrintedRow, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def has_ours(self) -> bool:
+        """Whether a number of ours stands beside one of its values."""
+        return any(entry and entry.ours for row in self.rows for entry in row.entries)
 
 
 def answered(results: Results, drawn: Collection[tuple[str, str]]) -> list[Answered]:
@@ -90,3 +140,109 @@ def _line(results: Results, table: published.Table, value: published.Value, reco
         verdict=verdict_of(results, value.dataset, system, spread, table, value) if spread else None,
         recorded=recorded(records, table, value, power),
     )
+
+
+def printed_tables(results: Results, records: Sequence[Record] = ()) -> list[PrintedTable]:
+    """Every published table of systems by metrics, beside ours.
+
+    Ours is the page's own score or, where the page has none, that of the latest record: of published settings if there
+    is one, else of a reduced scale, which no verdict is passed on.
+    """
+    found: dict[tuple[str, str, str, str], list[published.Table]] = {}
+    for source in results.sources:
+        for table in source.tables:
+            if len(table.values) == 1:
+                about = source.id, table.number, table.values[0].dataset, table.mode
+                found.setdefault(about, []).append(table)
+    named = {source.id: source for source in results.sources}
+    latest = sorted(records, key=lambda one: (one.facts.scale == PUBLISHED, one.facts.commit.date, one.name))
+    return [_printed(results, named[about[0]], of_it, latest[::-1]) for about, of_it in found.items()]
+
+
+def _printed(
+    results: Results, source: published.Source, rows: Sequence[published.Table], records: Sequence[Record]
+) -> PrintedTable:
+    first = rows[0]
+    metrics = tuple(dict.fromkeys(table.metric for table in rows))
+    by_system: dict[tuple[str, str], list[published.Table]] = {}
+    for table in rows:
+        by_system.setdefault((_called(table), table.model), []).append(table)
+    notes = dict.fromkeys(f"Protocol: {table.protocol}. {table.note} {' '.join(table.caveats)}" for table in rows)
+    return PrintedTable(
+        source=source,
+        number=first.number,
+        dataset=first.values[0].dataset,
+        mode=first.mode,
+        lengths=f"{first.context} → {first.horizon}",
+        metrics=tuple(tables.metric_of(metric) for metric in metrics),
+        rows=tuple(_printed_row(results, name, of_it, metrics, records) for (name, _), of_it in by_system.items()),
+        notes=tuple(" ".join(note.split()) for note in notes),
+    )
+
+
+def _called(table: published.Table) -> str:
+    """What the source calls the system: the title up to its first comma."""
+    return table.title.split(",")[0]
+
+
+def _printed_row(
+    results: Results, label: str, row: Sequence[published.Table], metrics: Sequence[str], records: Sequence[Record]
+) -> PrintedRow:
+    origin, record = next(_origins(results, row[0], records), (None, None))
+    by_metric = {table.metric: table for table in row}
+    dataset = row[0].values[0].dataset
+    system = _closest(origin, row[0]) if origin else None
+    entries = tuple(
+        _beside(origin, system, by_metric[metric], record) if metric in by_metric else None for metric in metrics
+    )
+    return PrintedRow(
+        label=label,
+        model=row[0].model,
+        system=str(system) if system else "",
+        marks=tables.marks(origin, dataset, system) if origin and system else (),
+        record=record.name if record else "",
+        entries=entries,
+    )
+
+
+def _origins(
+    results: Results, table: published.Table, records: Sequence[Record]
+) -> Iterator[tuple[Results, Record | None]]:
+    """Where ours was scored: the published system on the page, then in the records; then what there is instead."""
+    places = ((results, None), *((record.results, record) for record in records))
+    for is_wanted in (_is_published, _is_instead):
+        for origin, record in places:
+            if (found := _closest(origin, table)) and is_wanted(found, table):
+                yield origin, record
+
+
+def _is_published(system: System, table: published.Table) -> bool:
+    return (system.model, system.loss) == (table.model, table.loss)
+
+
+def _is_instead(system: System, table: published.Table) -> bool:
+    return system.model == table.instead
+
+
+def _closest(origin: Results, table: published.Table) -> System | None:
+    """Ours of the published model and loss, else the one instead; at the published depth, or the deepest."""
+    dataset, depth = table.values[0].dataset, table.values[0].depth
+    for is_wanted in (_is_published, _is_instead):
+        if same := [one for one in origin.systems(dataset) if is_wanted(one, table)]:
+            return max(same, key=lambda one: (one.depth == depth, one.depth or 0))
+    return None
+
+
+def _beside(origin: Results | None, system: System | None, table: published.Table, record: Record | None) -> Beside:
+    value = table.values[0]
+    about = data_of(value.dataset, System(table.model, table.loss, value.depth), table.metric, table.mode)
+    printed = Number(f"{value.printed:g}", {**about, "statistic": "published", "value": repr(value.printed)})
+    spread = origin.spread(value.dataset, system, table.metric, table.mode) if origin and system else None
+    if origin is None or system is None or spread is None:
+        return Beside(printed, None, None)
+    ours = score(origin, value.dataset, system, table.metric, 0, table.mode)
+    reasons = published.obstacles(table, origin.scored(value.dataset, system)[0].score)
+    others = {"another recipe": system.model != table.model, "another depth": system.depth != value.depth}
+    reasons = tuple(dict.fromkeys((*reasons, *(reason for reason, holds in others.items() if holds))))
+    verdict = published.verdict(spread.mean, spread.sd, value.corrected, reasons=reasons, better=table.better)
+    return Beside(printed, as_recorded(ours, record) if record else ours, verdict)

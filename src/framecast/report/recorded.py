@@ -1,14 +1,17 @@
 """What a recorded run at published settings reached, to stand beside a published number."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar, cast
 
 from framecast import published
-from framecast.report.numbers import Score, data_of, written
+from framecast.report.numbers import Number, Score, data_of, written
 from framecast.results import System
 from framecast.results.records import Record, newest
 
 PUBLISHED = "paper"  #: the scale of the published settings
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,3 +48,20 @@ def recorded(
         written(spread, data, power, anchor(record.name), "recorded-"),
         published.verdict(spread.mean, spread.sd, value.corrected, reasons=reasons, better=table.better),
     )
+
+
+def as_recorded(told: T, record: Record) -> T:
+    """The same with each number in it told as the record's, under a statistic of its own; its scores lead nowhere,
+    since the page has no provenance of them.
+    """
+    made: Any = told
+    if isinstance(told, Number):
+        about = {"statistic": f"recorded-{told.data['statistic']}", "record": record.name}
+        made = Number(told.text, {**told.data, **about})
+    elif isinstance(told, tuple | list):
+        made = type(told)(as_recorded(one, record) for one in told)
+    elif is_dataclass(told) and not isinstance(told, type):
+        made = replace(told, **{part.name: as_recorded(getattr(told, part.name), record) for part in fields(told)})
+    if isinstance(made, Score):
+        made = replace(made, anchor="")
+    return cast(T, made)

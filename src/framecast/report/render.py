@@ -102,6 +102,7 @@ def render(
         folder=folder,
         answered=literature.answered(results, _drawn(shown)),
         whole_tables=literature.whole_tables(results, records),
+        printed_tables=literature.printed_tables(results, records),
         discrepancies=list(_discrepancies(results, studies)),
         tolerance=f"{RELATIVE_TOLERANCE:.0%}".replace("%", " %"),
     )

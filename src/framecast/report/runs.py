@@ -1,17 +1,30 @@
 """Recorded runs by themselves: what made each, what it took, what came out, and the published values they answer."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from framecast import published
-from framecast.report.numbers import Number, Score, data_of, power_of, scaled, significant, span
-from framecast.report.recorded import PUBLISHED, Recorded, anchor, recorded
-from framecast.report.tables import SOURCES, Glance, glance
+from framecast.figures.shared import components as changes
+from framecast.report import components, curves
+from framecast.report.numbers import Number, data_of, power_of, scaled, significant, span
+from framecast.report.recorded import PUBLISHED, Recorded, anchor, as_recorded, recorded
+from framecast.report.tables import SOURCES, AllMetrics, Glance, all_metrics, glance
 from framecast.results import System
 from framecast.results.records import Machine, Record
 
 MACHINES = 3  #: so many are named, the rest counted
 NOT_KNOWN = "not known"
+
+
+@dataclass(frozen=True)
+class RunPart:
+    """A dataset of a recorded run: the compared metrics, what each component does, the error at each step."""
+
+    dataset: str
+    id: str  #: of its curves in the page
+    metrics: tuple[AllMetrics, ...]  #: mode by mode
+    impact: tuple[components.ImpactTable, ...]
+    curves: curves.Curves | None
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,7 @@ class Run:
     versions: str
     data: tuple[str, ...]  #: where the frames of its datasets come from
     glances: tuple[Glance, ...]
+    parts: tuple[RunPart, ...]
 
 
 @dataclass(frozen=True)
@@ -85,7 +99,8 @@ def _answer(source: published.Source, table: published.Table, value: published.V
 
 def _run(record: Record) -> Run:
     facts, baselines = record.facts, len(record.facts.cells) - record.trained
-    told = (glance(record.results, dataset) for dataset in facts.datasets if record.results.scored(dataset))
+    scored = [dataset for dataset in facts.datasets if record.results.scored(dataset)]
+    told = (glance(record.results, dataset) for dataset in scored)
     return Run(
         name=record.name,
         anchor=anchor(record.name),
@@ -102,7 +117,20 @@ def _run(record: Record) -> Run:
         core_time=_core_time(record),
         versions=", ".join(f"{name} {version}" for name, version in facts.versions.items()),
         data=tuple(sorted({SOURCES[cell.score["source"]] for cell in record.results.cells})),
-        glances=tuple(_linked(found, record) for found in told if found),
+        glances=tuple(as_recorded(found, record) for found in told if found),
+        parts=tuple(as_recorded(_part(record, dataset), record) for dataset in scored),
+    )
+
+
+def _part(record: Record, dataset: str) -> RunPart:
+    results = record.results
+    compared = changes.metrics(results, dataset)
+    return RunPart(
+        dataset=dataset,
+        id=f"{record.name}-{dataset}",
+        metrics=tuple(all_metrics(results, dataset, mode, compared) for mode in results.modes(dataset)),
+        impact=tuple(components.impact(results, dataset)),
+        curves=curves.part(results, dataset),
     )
 
 
@@ -126,18 +154,3 @@ def _core_time(record: Record) -> str:
     return span(whole) + (
         "" if len(known) == len(record.facts.cells) else f" ({len(known)} of {len(record.facts.cells)} known)"
     )
-
-
-def _linked(found: Glance, record: Record) -> Glance:
-    """Scores of a record lead to the record, and say whose they are."""
-    reference = _of(found.reference, record) if found.reference else None
-    return replace(found, score=_of(found.score, record), reference=reference)
-
-
-def _of(score: Score, record: Record) -> Score:
-    mean, sd = (
-        number and Number(number.text, {**number.data, "statistic": f"recorded-{name}", "record": record.name})
-        for name, number in (("mean", score.mean), ("sd", score.sd))
-    )
-    assert mean is not None
-    return Score(mean, sd, score.seeds, "")

@@ -278,10 +278,10 @@ def _comparison(row: dict[str, Any], trained: dict[str, str]) -> Comparison:
     )
 
 
-def all_metrics(results: Results, dataset: str, mode: str) -> AllMetrics:
-    """Every metric of a dataset in a mode, for each of its systems."""
+def all_metrics(results: Results, dataset: str, mode: str, metrics: Sequence[str] = ()) -> AllMetrics:
+    """Every metric of a dataset in a mode, or those that are named, for each of its systems."""
     systems = results.systems(dataset)
-    metrics = list(dict.fromkeys(results.scores.loc[results.scores["dataset"] == dataset, "metric"]))
+    metrics = metrics or list(dict.fromkeys(results.scores.loc[results.scores["dataset"] == dataset, "metric"]))
     rows = tuple(
         MetricsRow(
             short(systems, system),

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from framecast import artifacts, published
+from framecast import artifacts, plain_yaml, published
 from framecast.errors import UserError
 from framecast.results import COMPARISONS, FACTS, HORIZON, IDENTITY, SCORES, CellFiles, Results, System, read_table
 from framecast.study import catalogue
@@ -110,6 +110,12 @@ class RecordedCell(CellFiles):
     """A cell of a record, which has no folders: its score's manifest is put together from the record."""
 
     facts: dict[str, Any]
+    terms: dict[str, Any]  #: of the loss, as params.yaml had them; empty for a baseline
+
+    @cached_property
+    def run(self) -> dict[str, Any]:
+        """What the manifest of the training said of loss and recipe."""
+        return {"parameters": {"loss": self.terms, "training": self.facts["parameters"]["training"]}}
 
     @cached_property
     def score(self) -> dict[str, Any]:
@@ -203,6 +209,7 @@ def _refuse_strangers(path: Path, facts: Facts, scores: pd.DataFrame) -> None:
 
 def _cells(folder: Path, facts: Facts, scores: pd.DataFrame) -> Iterator[RecordedCell]:
     columns = [*IDENTITY, "seed", *FACTS]
+    losses = _losses(folder / "record.json", facts, scores)
     for row in scores[columns].drop_duplicates().astype(object).to_dict("records"):
         made: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in row.items()}
         dataset, model = facts.datasets[made["dataset"]], facts.models[made["model"]]
@@ -211,4 +218,18 @@ def _cells(folder: Path, facts: Facts, scores: pd.DataFrame) -> Iterator[Recorde
         told = dataset.model_dump(include={"modes", "mode", "primary_metric", "frames", "origin"})
         score = {**made, **told, "replication": model.replication, "parameters": parameters}
         identity = {name: made[name] for name in (*IDENTITY, "seed")}
-        yield RecordedCell(Cell(**identity).name, **identity, run_folder=None, score_folder=folder, facts=score)
+        terms = losses.get(made["loss"], {})
+        yield RecordedCell(
+            Cell(**identity).name, **identity, run_folder=None, score_folder=folder, facts=score, terms=terms
+        )
+
+
+def _losses(path: Path, facts: Facts, scores: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The terms of every loss that the tables name, as ``params.yaml`` had them."""
+    tree = plain_yaml.parsed(facts.params.encode(), f"{path}: params")
+    known = tree.get("losses", {}) if isinstance(tree, dict) else {}
+    if strangers := sorted(set(scores["loss"].dropna()) - set(known)):
+        raise UserError(
+            f"{path}: params: losses: found nothing about {strangers[0]}, which scores.csv holds; record again"
+        )
+    return {name: dict(terms) for name, terms in known.items()}
