@@ -4,6 +4,7 @@ The parameters of a dataset, model or loss term are the keyword-only arguments o
 types, bounds and defaults are written once, in its own file (``catalogue``).
 """
 
+import ast
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import combinations
@@ -271,7 +272,7 @@ def _arguments(module: str, weight: bool = False) -> type[Section]:
 
 def _type(annotation: str, named: dict[str, str]) -> Any:
     """What an annotation stands for, with what it may name: the types of ``ranges`` and those of ``named``."""
-    code = compile(annotation, annotation, "eval")
-    meant = {name: _type(named[name], named) for name in code.co_names if name in named}
+    said = {node.id for node in ast.walk(ast.parse(annotation)) if isinstance(node, ast.Name)}
+    meant = {name: _type(named[name], named) for name in said & named.keys()}
     vocabulary = {**vars(ranges), "Literal": Literal, "StringConstraints": StringConstraints, **meant}
-    return eval(code, vocabulary)  # noqa: S307 (our own source, not the user's file)
+    return eval(annotation, vocabulary)  # noqa: S307 (our own source, not the user's file)
