@@ -247,7 +247,7 @@ def test_somebody_moves_in_every_view_of_the_stand_in(action):
 
 
 def test_each_take_of_the_stand_in_has_clothes_of_its_own():
-    """A system that is shown few learns these by heart: those of the test are new, but like some of training."""
+    """Those of the test are new, but like some of training."""
 
     def worn(subjects: tuple[int, ...]) -> np.ndarray:
         found = []

@@ -5,8 +5,8 @@ film it at once. An action says how far round the room the figure goes, either w
 turn with the legs, wave, point or gesture. The room, and the corner that a camera looks at it from, are always the
 same. Lengths are in heights of the room or of the figure, angles in turns, time in stored images, ten to a second.
 
-Clothes are drawn from a range of colours that is wide and the same for all, so that a system is never asked to go on
-with colours of which it has seen two or three: it would learn these by heart and nobody else's.
+Clothes are drawn from a range of colours that is wide and the same for all, so that the colours of the test
+are new, but not unlike all that a system was shown.
 """
 
 from collections.abc import Iterator
