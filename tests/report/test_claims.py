@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from framecast.results import COMPARISONS, CellFiles, Results, read_table
 from framecast.results.claims import Finding, Held, Outcome, judge_all, measured
 from framecast.results.claims import judge as judge_held
 from framecast.results.records import MEASURED, Commit, Facts, Record
+from framecast.results.trainings import MEASURES
 from framecast.study import catalogue
 from framecast.study.reading import resolve
 from tests import pages, results_fixture
@@ -36,6 +37,12 @@ class Made(CellFiles):
 
     values: dict[str, np.ndarray]
     facts: dict[str, Any]
+    losses: tuple[float, ...] = ()
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        rows = [("train", loss) for loss in self.losses] + [("validation", 100.0)]
+        return pd.DataFrame(rows, columns=["split", "loss"])
 
     @cached_property
     def score(self) -> dict[str, Any]:
@@ -317,6 +324,33 @@ def test_a_record_keeps_the_intervals_of_what_claims_compare(tmp_path):
     assert judge(asked[0], there, "a-record").word == "undecided"
 
 
+def test_what_each_training_has_once_is_judged_over_seeds():
+    """By hand: the log of a rises by 0.1 at most, that of b by 2; digits have twice their share, 0.5 of it learned."""
+
+    def trained(model: str, spike: float) -> list[Made]:
+        layers = [{"trained": {"preference": one}, "untrained": {"preference": 1.5}} for one in (1.5, 2.5)]
+        made = cells(model, 1.0, inside={"layers": layers})
+        return [replace(cell, run_folder=Path("made"), losses=(3.0, 1.0, 1.0 + spike, 0.5)) for cell in made]
+
+    made = results(trained("a", 0.1), trained("b", 2.0))
+    rise = claim(stated("below", metrics=("largest_rise",)))
+    found = judge(rise, made)
+    assert (found.word, only(found).sequences, only(found).seeds) == ("holds", 0, 3)
+    assert only(found).found.estimate == pytest.approx(0.1 - 2.0)
+    assert judge(claim(stated("above", metrics=("largest_rise",))), made).word == "does not hold"
+    one_seed = results(trained("a", 0.1)[:1], trained("b", 2.0)[:1])
+    assert judge(rise, one_seed).word == "undecided"
+    levels = {"activation_preference": 2.0, "preference_from_training": 0.5}
+    for metric, level in levels.items():
+        above = only(judge(claim(stated("above", b=None, level=level - 0.1, metrics=(metric,))), made))
+        assert (above.found.estimate, above.word) == (pytest.approx(level), "as claimed")
+    kept = measured([rise], made)
+    bare = results(*([replace(cell, run_folder=None) for cell in trained(*one)] for one in (("a", 0.1), ("b", 2.0))))
+    assert judge(rise, bare, record="there", known=kept).word == "holds"
+    nowhere = judge(rise, bare, record="there")
+    assert (nowhere.word, "is measured on each training" in nowhere.reasons[0]) == ("undecided", True)
+
+
 def test_a_number_of_the_source_is_asked_at_published_settings_alone():
     asked = claim(stated(), stated("below", b=None, level=0.5, published_settings=True))
     small = judge(asked, results(cells("a", 0.9), cells("b", 1.0)))
@@ -370,7 +404,7 @@ def test_every_claim_is_there_and_names_only_what_there_is():
         for statement in one.statements:
             for dataset in statement.datasets:
                 frames = params.frames(dataset)
-                for metric in statement.metrics:
+                for metric in set(statement.metrics) - set(MEASURES):
                     assert catalogue.frames("metrics", catalogue.metrics()[metric][0]) in ("any", frames), one.id
                 sides = [statement.a, *statement.b]
                 for side in [*sides, *(per for side in sides if (per := side.per))]:
@@ -414,9 +448,14 @@ def test_mistakes_in_a_file_of_claims_are_one_line(tmp_path):
     assert "needs a statement that decides it" in told(written(None))
     assert "found the id X1 twice" in told(written(b) * 2)
     assert "X1.source: found nobody; allowed: coleman, kartal" in told(written(b, source="nobody"))
-    for wrong, why in ((("mse_nowhere",), "found the metric mse_nowhere"), (("sharpness",), "best at 1")):
+    refused = {
+        "mse_nowhere": "found the metric mse_nowhere",
+        "sharpness": "best at 1",
+        "largest_rise": "found better by largest_rise, which each training has once",
+    }
+    for wrong, why in refused.items():
         with pytest.raises(UserError, match=why):
-            judge_all([claim(stated(metrics=wrong))], None, [])
+            judge_all([claim(stated(metrics=(wrong,)))], None, [])
 
 
 # --- how it is told -------------------------------------------------------------------------------

@@ -165,7 +165,7 @@ def _line(claim: Claim, outcome: Outcome) -> Line:
         a=outcome.a,
         b=outcome.b,
         metric=outcome.metric,
-        protocol=f"{outcome.mode}, {outcome.lengths[0]} → {outcome.lengths[1]}",
+        protocol=_protocol(outcome),
         asked=f"{QUANTITIES[outcome.kind]} {_claimed(outcome)}",
         quantity=_quantity(outcome),
         claimed=_claimed(outcome),
@@ -194,9 +194,16 @@ def _quantity(outcome: Outcome) -> str:
     return f"{told} (the weakest of {outcome.count})" if outcome.step else told
 
 
+def _protocol(outcome: Outcome) -> str:
+    if not outcome.sequences:
+        return "once for each training"
+    return f"{outcome.mode}, {outcome.lengths[0]} → {outcome.lengths[1]}"
+
+
 def _rests_on(outcome: Outcome) -> str:
+    seeds = f"{outcome.seeds} seed{'s' * (outcome.seeds != 1)}"
     groups = f" of {outcome.groups} groups" if outcome.groups else ""
-    return f"{outcome.sequences} sequences{groups}, {outcome.seeds} seed{'s' * (outcome.seeds != 1)}"
+    return f"{outcome.sequences} sequences{groups}, {seeds}" if outcome.sequences else seeds
 
 
 def _number(claim: Claim, outcome: Outcome, name: str, value: float) -> Number:

@@ -24,6 +24,7 @@ from framecast.published.claims import Claim, Side, Statement
 from framecast.results import Results, System
 from framecast.results.records import MEASURED, Record
 from framecast.results.sides import Interval, Kind, Measured, asked_for, interval, label, measure, pair
+from framecast.results.trainings import MEASURES
 from framecast.study import catalogue
 
 Word = Literal["holds", "does not hold", "undecided", "not yet measured"]
@@ -56,7 +57,8 @@ class Outcome:
 
     ``b`` is empty where ``a`` is held against a level or itself. ``count`` is how many comparisons it stands for: of
     those of each step it is the one that speaks least for the claim, at ``step``. ``seeds`` is the smaller number of
-    the two, ``groups`` how many persons, subjects or trajectories share the sequences, where they do.
+    the two, ``groups`` how many persons, subjects or trajectories share the sequences, where they do. A measure of the
+    training is of no ``sequences``.
     """
 
     kind: Kind
@@ -246,9 +248,14 @@ def _wanted(claim: Claim) -> tuple[str, ...]:
 
 
 def _refuse_unknown(claim: Claim) -> None:
-    known = catalogue.metrics()
+    known = (*catalogue.metrics(), *MEASURES)
     for statement in claim.statements:
         for metric in statement.metrics:
+            if metric in MEASURES and (statement.relation not in ("above", "below") or statement.each_step):
+                raise UserError(
+                    f"{CLAIMS.name}: {claim.id}: found {statement.relation} by {metric}, which each training has once; "
+                    "allowed: above, below, without each_step"
+                )
             if metric not in known:
                 raise UserError(f"{CLAIMS.name}: {claim.id}: found the metric {metric}; allowed: {', '.join(known)}")
             if statement.relation == "better" and catalogue.metric_fact(metric, "better") == "one":
@@ -305,7 +312,9 @@ def _outcome(statement: Statement, held: Held, dataset: str, metric: str, side: 
         claimed=_claimed(statement, metric),
         threshold=_threshold(statement, sides),
         found=Interval(math.nan),
-        sequences=min(int(cell.score["sequences"]) for part in parts for cell in part.cells),
+        sequences=0
+        if metric in MEASURES
+        else min(int(cell.score["sequences"]) for part in parts for cell in part.cells),
         seeds=min(trained, default=2),  # baselines alone leave nothing to chance
         lengths=results.lengths(dataset, statement.mode),
         sources=tuple(sorted({cell.score["source"] for part in parts for cell in part.cells})),
@@ -347,6 +356,10 @@ def _at_each_step(statement: Statement, base: Outcome, sides: Sequence[Measured]
             yield replace(base, found=interval(base.kind, [side.at(step, step) for side in sides]), step=step)
 
 
+def _sequences(parts: Sequence[Measured]) -> int:
+    return min(int(cell.score["sequences"]) for part in parts for cell in part.cells)
+
+
 def _kind(statement: Statement, sides: Sequence[Measured]) -> Kind:
     if statement.is_of_steps:
         return "step"
@@ -374,6 +387,8 @@ def _claimed(statement: Statement, metric: str) -> Literal["above", "below"]:
 def _without_interval(outcome: Outcome, parts: Sequence[Measured]) -> str:
     if outcome.word != "no interval":
         return ""
+    if outcome.metric in MEASURES:
+        return f"{outcome.metric} is measured on each training, and nothing here has it of all of them"
     if math.isnan(outcome.found.estimate):
         return f"{outcome.metric} is not defined there, or is 0 where it is divided by"
     if outcome.record:
@@ -388,7 +403,7 @@ def _absent(part: Measured) -> str:
     name = "/".join(filter(None, (part.dataset, part.system.model, _depth(part.system), part.system.loss)))
     if not part.cells:
         return name
-    if len(part.results.values(part.dataset, part.system, part.metric, part.mode)):
+    if part.is_of_training or len(part.results.values(part.dataset, part.system, part.metric, part.mode)):
         return ""
     return f"{part.metric} of {name}" + ("" if part.mode in part.results.modes(part.dataset) else f", {part.mode}")
 

@@ -3,7 +3,7 @@
 A comparison measures one quantity. Its 95 % interval is that of the paired bootstrap (``evaluation.bootstrap``) over
 test sequences, or over what groups them, and over seeds:
 
-    ā             its own
+    ā             its own; of a measure of the training (``results.trainings``) over seeds alone
     ā − b̄          paired, or that of the table of comparisons where the pair stands there
     r = ā / b̄      paired: that of ā − r·b̄, divided by b̄ (the ratio is linear in both to first order)
     unpaired r    sides on different datasets, or each relative to another side: on the logarithm, where the distances
@@ -20,6 +20,7 @@ import numpy as np
 from framecast.evaluation.bootstrap import GROUPS, compare
 from framecast.published.claims import Side
 from framecast.results import CellFiles, Results, System
+from framecast.results.trainings import MEASURES, of_each
 
 Kind = Literal["value", "difference", "ratio", "step"]
 
@@ -55,7 +56,12 @@ class Measured:
 
     @property
     def values(self) -> np.ndarray | None:
-        """The mean over the steps of each test sequence, (seeds, N), or None where these are not known."""
+        """The mean over the steps of each test sequence, (seeds, N), or None where these are not known.
+
+        A measure of the training has one value, (seeds, 1).
+        """
+        if self.is_of_training:
+            return of_each(self.metric, self.cells)
         name = f"{self.mode}/{self.metric}"
         stored = [cell.sequences for cell in self.cells]
         if not all(name in sequences for sequences in stored):
@@ -66,11 +72,19 @@ class Measured:
     @property
     def groups(self) -> np.ndarray | None:
         """Of each test sequence what it shares with others, (N,), or None where each stands by itself."""
-        return self.cells[0].sequences.get(GROUPS)
+        return None if self.is_of_training else self.cells[0].sequences.get(GROUPS)
+
+    @property
+    def is_of_training(self) -> bool:
+        """Whether the metric is a measure of each training, and not of each test sequence."""
+        return self.metric in MEASURES
 
     @property
     def mean(self) -> float:
-        """From the tables, which are there where values of each sequence are not."""
+        """From the tables, which are there where values of each sequence are not; NaN where they do not hold it."""
+        if self.is_of_training:
+            values = self.values
+            return math.nan if values is None else float(values.mean())
         if self.steps is None:
             spread = self.results.spread(self.dataset, self.system, self.metric, self.mode)
             assert spread is not None
