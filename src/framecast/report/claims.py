@@ -180,8 +180,8 @@ def _line(claim: Claim, outcome: Outcome) -> Line:
 
 
 def _claimed(outcome: Outcome) -> str:
-    threshold = scientific(outcome.threshold).rstrip("0").rstrip(".") if outcome.threshold else "0"
-    return f"{outcome.claimed} {threshold}"
+    threshold = scientific(outcome.threshold)
+    return f"{outcome.claimed} {threshold.rstrip('0').rstrip('.') if '.' in threshold else threshold}"
 
 
 def _quantity(outcome: Outcome) -> str:
@@ -202,8 +202,8 @@ def _rests_on(outcome: Outcome) -> str:
 def _number(claim: Claim, outcome: Outcome, name: str, value: float) -> Number:
     data = {"claim": claim.id, "record": outcome.record, "dataset": outcome.dataset, "mode": outcome.mode}
     data |= {"metric": outcome.metric, "a": outcome.a, "b": outcome.b, "statistic": f"claim-{name}"}
-    written = ("∞" if value > 0 else "−∞") if math.isinf(value) else scientific(value)
-    return Number("not defined" if math.isnan(value) else written, {**data, "value": repr(float(value))})
+    written = "not defined" if math.isnan(value) else scientific(value)
+    return Number(written, {**data, "value": repr(float(value))})
 
 
 # --- other forms ----------------------------------------------------------------------------------

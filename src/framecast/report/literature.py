@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 from framecast import published
 from framecast.report import tables
-from framecast.report.numbers import Number, Score, data_of, power_of, scaled, score, significant
+from framecast.report.numbers import Number, Score, data_of, power_of, score, significant
 from framecast.report.recorded import PUBLISHED, Recorded, as_recorded, recorded
 from framecast.report.tables import verdict_of
 from framecast.results import Results, System
 from framecast.results.records import Record
+from framecast.upkeep.diff.words import scaled
+
+Place = tuple[Results, Record | None]  #: where a score of ours stands: results of a record, or those of the page
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class PrintedTable:
     lengths: str
     metrics: tuple[tables.Metric, ...]
     rows: tuple[PrintedRow, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  #: one that is not about every row says whose it is
 
     @property
     def has_ours(self) -> bool:
@@ -145,8 +148,8 @@ def _line(results: Results, table: published.Table, value: published.Value, reco
 def printed_tables(results: Results, records: Sequence[Record] = ()) -> list[PrintedTable]:
     """Every published table of systems by metrics, beside ours.
 
-    Ours is the page's own score or, where the page has none, that of the latest record: of published settings if there
-    is one, else of a reduced scale, which no verdict is passed on.
+    Ours is what was scored at published settings, on the page or by the latest record. Where nothing was, it is the
+    page's own score or that of the latest record, at a reduced scale, which no verdict is passed on.
     """
     found: dict[tuple[str, str, str, str], list[published.Table]] = {}
     for source in results.sources:
@@ -155,19 +158,18 @@ def printed_tables(results: Results, records: Sequence[Record] = ()) -> list[Pri
                 about = source.id, table.number, table.values[0].dataset, table.mode
                 found.setdefault(about, []).append(table)
     named = {source.id: source for source in results.sources}
-    latest = sorted(records, key=lambda one: (one.facts.scale == PUBLISHED, one.facts.commit.date, one.name))
-    return [_printed(results, named[about[0]], of_it, latest[::-1]) for about, of_it in found.items()]
+    latest = sorted(records, key=lambda one: (one.facts.commit.date, one.name), reverse=True)
+    places: list[Place] = [(results, None), *((record.results, record) for record in latest)]
+    places.sort(key=lambda place: place[0].scale != PUBLISHED)
+    return [_printed(named[about[0]], of_it, places) for about, of_it in found.items()]
 
 
-def _printed(
-    results: Results, source: published.Source, rows: Sequence[published.Table], records: Sequence[Record]
-) -> PrintedTable:
+def _printed(source: published.Source, rows: Sequence[published.Table], places: Sequence[Place]) -> PrintedTable:
     first = rows[0]
     metrics = tuple(dict.fromkeys(table.metric for table in rows))
     by_system: dict[tuple[str, str], list[published.Table]] = {}
     for table in rows:
         by_system.setdefault((_called(table), table.model), []).append(table)
-    notes = dict.fromkeys(f"Protocol: {table.protocol}. {table.note} {' '.join(table.caveats)}" for table in rows)
     return PrintedTable(
         source=source,
         number=first.number,
@@ -175,9 +177,20 @@ def _printed(
         mode=first.mode,
         lengths=f"{first.context} → {first.horizon}",
         metrics=tuple(tables.metric_of(metric) for metric in metrics),
-        rows=tuple(_printed_row(results, name, of_it, metrics, records) for (name, _), of_it in by_system.items()),
-        notes=tuple(" ".join(note.split()) for note in notes),
+        rows=tuple(_printed_row(name, of_it, metrics, places) for (name, _), of_it in by_system.items()),
+        notes=tuple(_notes(rows)),
     )
+
+
+def _notes(rows: Sequence[published.Table]) -> Iterator[str]:
+    """Protocol, note and caveats of each row, each once, after the systems that they are about where not all are."""
+    about: dict[str, list[str]] = {}
+    for table in rows:
+        note = f"Protocol: {table.protocol}. {table.note} {' '.join(table.caveats)}"
+        about.setdefault(" ".join(note.split()), []).append(_called(table))
+    for note, names in about.items():
+        whose = ", ".join(dict.fromkeys(names))
+        yield note if len(about) == 1 else f"{whose}: {note}"
 
 
 def _called(table: published.Table) -> str:
@@ -186,9 +199,9 @@ def _called(table: published.Table) -> str:
 
 
 def _printed_row(
-    results: Results, label: str, row: Sequence[published.Table], metrics: Sequence[str], records: Sequence[Record]
+    label: str, row: Sequence[published.Table], metrics: Sequence[str], places: Sequence[Place]
 ) -> PrintedRow:
-    origin, record = next(_origins(results, row[0], records), (None, None))
+    origin, record = next(_origins(row, places), (None, None))
     by_metric = {table.metric: table for table in row}
     dataset = row[0].values[0].dataset
     system = _closest(origin, row[0]) if origin else None
@@ -205,14 +218,15 @@ def _printed_row(
     )
 
 
-def _origins(
-    results: Results, table: published.Table, records: Sequence[Record]
-) -> Iterator[tuple[Results, Record | None]]:
-    """Where ours was scored: the published system on the page, then in the records; then what there is instead."""
-    places = ((results, None), *((record.results, record) for record in records))
+def _origins(row: Sequence[published.Table], places: Sequence[Place]) -> Iterator[Place]:
+    """Where ours was scored by one of the row's metrics: the published system, then what there is instead."""
+    dataset = row[0].values[0].dataset
     for is_wanted in (_is_published, _is_instead):
         for origin, record in places:
-            if (found := _closest(origin, table)) and is_wanted(found, table):
+            found = _closest(origin, row[0])
+            if found is None or not is_wanted(found, row[0]):
+                continue
+            if any(len(origin.values(dataset, found, table.metric, table.mode)) for table in row):
                 yield origin, record
 
 

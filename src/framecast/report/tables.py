@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from framecast import published
-from framecast.report.numbers import Number, Score, data_of, power_of, scaled, scientific, score, significant
+from framecast.report.numbers import Number, Score, data_of, power_of, scientific, score, significant
 from framecast.report.recorded import Recorded, recorded
 from framecast.results import Results, Spread, System, goodness, label, short
 from framecast.results.records import Record
 from framecast.study import catalogue
 from framecast.study.params import Study
+from framecast.upkeep.diff.words import scaled
 
 SOURCES = {
     "official": "published data",
@@ -243,13 +244,13 @@ def _quotes(
     results: Results, columns: Sequence[Column], systems: Sequence[System]
 ) -> tuple[tuple[published.Source, published.Table], ...]:
     """The published tables that a grid table quotes, each once."""
-    shown = {
-        found[0].number
+    shown = [
+        found[0]
         for column in columns
         for system in systems
         if (found := results.literature(column.dataset, system, column.metric))
-    }
-    return tuple((source, table) for source in results.sources for table in source.tables if table.number in shown)
+    ]
+    return tuple((source, table) for source in results.sources for table in source.tables if table in shown)
 
 
 # --- one dataset ----------------------------------------------------------------------------------

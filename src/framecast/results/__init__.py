@@ -164,6 +164,11 @@ class Results:
             sources=published.load_all(),
         )
 
+    @property
+    def scale(self) -> str:
+        """Under which scale the cells were made; empty without a scored one."""
+        return next((cell.score["scale"] for cell in self.cells if cell.score_folder is not None), "")
+
     def scored(self, dataset: str, system: System | None = None) -> list[CellFiles]:
         """The evaluated cells of a dataset (of one system), in order of seed."""
         return list(self._scored.get((dataset, system), []))
