@@ -232,7 +232,7 @@ def test_a_finding_that_changed_is_told(repository: Path) -> None:
     pairs = [(f"{LSTM} depth-1 mse", baseline) for baseline in baselines]
     for verdicts in (("no difference", "a better", "no difference"), ("a better", "a better", "b better")):
         write(
-            rows({(LSTM, 1): 0.2}, dict.fromkeys(baselines, 0.3)),
+            rows({(LSTM, 1): 0.2}, baselines=dict.fromkeys(baselines, 0.3)),
             [
                 {**names, "a": a, "b": b, "difference": difference, "low": -0.2, "high": 0.1, "verdict": verdict}
                 for (a, b), verdict, difference in zip(pairs, verdicts, (-0.1, -0.1, math.nan), strict=True)
