@@ -316,6 +316,8 @@ def test_a_record_keeps_the_intervals_of_what_claims_compare(tmp_path):
             assert (before.step, before.count, before.word) == (after.step, after.count, after.word)
             assert before.found == after.found
     assert judge(asked[0], there, "a-record").word == "undecided"
+    measured(asked[2:3], here).to_csv(path, index=False, lineterminator="\n")  # none has a second side
+    assert judge(asked[2], there, "a-record", known=read_table(path, MEASURED)).word == "does not hold"
 
 
 def test_a_number_of_the_source_is_asked_at_published_settings_alone():

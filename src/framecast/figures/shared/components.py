@@ -60,11 +60,11 @@ def metrics(results: Results, dataset: str) -> list[str]:
 
 
 def effect(results: Results, dataset: str, change: Change, metric: str, mode: str) -> Effect | None:
-    """The effect of a change on one metric in one mode; None where it was not compared, or is not defined."""
+    """The effect of a change on one metric in one mode, or None where it was not compared."""
     rows = results.compared(dataset, metric, mode)
     before, after = str(change.before), str(change.after)
     for a, b, sign in ((after, before, 1), (before, after, -1)):
-        for row in rows[(rows["a"] == a) & (rows["b"] == b) & rows["difference"].notna()].to_dict("records"):
+        for row in rows[(rows["a"] == a) & (rows["b"] == b)].to_dict("records"):
             low, high = sorted((sign * row["low"], sign * row["high"]))
             won = {"no difference": "no difference", "a better": a, "b better": b}[row["verdict"]]
             verdict: Any = {after: "better", before: "worse"}.get(won, "no difference")
