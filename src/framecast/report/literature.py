@@ -183,14 +183,16 @@ def _printed(source: published.Source, rows: Sequence[published.Table], places: 
 
 
 def _notes(rows: Sequence[published.Table]) -> Iterator[str]:
-    """Protocol, note and caveats of each row, each once, after the systems that they are about where not all are."""
+    """Protocols, then notes, then caveats, each once, and after the systems that it is about where not all are."""
+    told = [(table, f"Protocol: {table.protocol}.") for table in rows]
+    told += [(table, table.note) for table in rows]
+    told += [(table, caveat) for table in rows for caveat in table.caveats]
     about: dict[str, list[str]] = {}
-    for table in rows:
-        note = f"Protocol: {table.protocol}. {table.note} {' '.join(table.caveats)}"
+    for table, note in told:
         about.setdefault(" ".join(note.split()), []).append(_called(table))
+    everybody = {_called(table) for table in rows}
     for note, names in about.items():
-        whose = ", ".join(dict.fromkeys(names))
-        yield note if len(about) == 1 else f"{whose}: {note}"
+        yield note if set(names) == everybody else f"{', '.join(dict.fromkeys(names))}: {note}"
 
 
 def _called(table: published.Table) -> str:
