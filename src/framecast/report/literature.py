@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from framecast import published
 from framecast.report import tables
-from framecast.report.numbers import Number, Score, data_of, power_of, score, significant
-from framecast.report.recorded import PUBLISHED, Recorded, as_recorded, recorded
-from framecast.report.tables import verdict_of
+from framecast.report.numbers import Number, Score, data_of, power_of, score
+from framecast.report.recorded import Recorded, as_recorded, recorded
+from framecast.report.tables import readings, verdict_of
 from framecast.results import Results, System
+from framecast.results.claims import PUBLISHED
 from framecast.results.records import Record
 from framecast.upkeep.diff.words import scaled
 
@@ -127,10 +128,7 @@ def whole_tables(results: Results, records: Sequence[Record] = ()) -> list[Whole
 def _line(results: Results, table: published.Table, value: published.Value, records: Sequence[Record]) -> Line:
     system, power = System(table.model, table.loss, value.depth), power_of(value.corrected)
     data = data_of(value.dataset, system, table.metric, table.mode)
-    printed, corrected = (
-        Number(significant(number, power), {**data, "statistic": reading, "value": repr(number)})
-        for reading, number in (("printed", value.printed), ("corrected", value.corrected))
-    )
+    printed, corrected = readings(value, data, power)
     is_scored = bool(results.scored(value.dataset, system))
     spread = results.spread(value.dataset, system, table.metric, table.mode) if is_scored else None
     return Line(

@@ -7,9 +7,10 @@ from framecast import published
 from framecast.figures.shared import components as changes
 from framecast.report import components, curves
 from framecast.report.numbers import Number, data_of, power_of, significant
-from framecast.report.recorded import PUBLISHED, Recorded, anchor, as_recorded, recorded
+from framecast.report.recorded import Recorded, anchor, as_recorded, recorded
 from framecast.report.tables import SOURCES, AllMetrics, Glance, all_metrics, glance
 from framecast.results import System
+from framecast.results.claims import PUBLISHED
 from framecast.results.records import Machine, Record
 from framecast.upkeep.diff.words import scaled
 from framecast.upkeep.status import span

@@ -210,11 +210,17 @@ def _entry(results: Results, column: Column, system: System, records: Sequence[R
     spread = results.spread(column.dataset, system, column.metric)
     verdict = verdict_of(results, column.dataset, system, spread, table, value) if spread else None
     data = data_of(column.dataset, system, column.metric, table.mode)
+    printed, corrected = readings(value, data, column.power)
+    return Entry(ours, printed, corrected, verdict, recorded(records, table, value, column.power))
+
+
+def readings(value: published.Value, data: dict[str, str], power: int) -> tuple[Number, Number]:
+    """A published value as it is printed, and as corrected."""
     printed, corrected = (
-        Number(significant(number, column.power), {**data, "statistic": reading, "value": repr(number)})
+        Number(significant(number, power), {**data, "statistic": reading, "value": repr(number)})
         for reading, number in (("printed", value.printed), ("corrected", value.corrected))
     )
-    return Entry(ours, printed, corrected, verdict, recorded(records, table, value, column.power))
+    return printed, corrected
 
 
 def verdict_of(
