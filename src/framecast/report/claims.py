@@ -7,7 +7,7 @@ seeds and the protocol that it rests on.
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -224,8 +224,13 @@ def as_markdown(claims: Sequence[Told], records: str = "reports/records") -> str
     rows = [
         (f"{one.claim.id}, {one.author}, {one.claim.where}", one.claim.claim, *_cells(one, records)) for one in claims
     ]
-    table = [header, ("---",) * len(header), *rows]
-    return f"{_counted(claims)}\n\n" + "".join(f"| {' | '.join(map(_safe, row))} |\n" for row in table)
+    return f"{_counted(claims)}\n\n{markdown_table(header, rows)}"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, a line for each row."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(map(_safe, line))} |\n" for line in lines)
 
 
 def as_json(claims: Sequence[Told]) -> str:
