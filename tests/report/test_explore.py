@@ -8,10 +8,12 @@ import subprocess
 
 import numpy as np
 import pytest
+from jinja2 import PackageLoader
 from PIL import Image
 
+from framecast.predict import players
 from framecast.report import provenance, sequences, stage
-from framecast.report.render import SCRIPTS, render
+from framecast.report.render import SCRIPTS, environment, render, surroundings
 from framecast.results import Results, System
 from framecast.results.records import Facts, Record
 from framecast.study import catalogue
@@ -272,6 +274,24 @@ def test_it_opens_from_disk_at_any_width_in_light_and_dark_and_decodes_what_is_i
     colour = browser.js("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 384) == dark
     assert [url for url in browser.requests() if not url.startswith(("data:", page.as_uri()))] == []
+    assert browser.complaints() == []
+
+
+@CHROMIUM
+def test_frames_of_a_clip_of_ones_own_are_seen_on_a_telephone_whatever_the_names_are(browser, tmp_path):
+    name = "srvp_without_crossatt depth-2 bce_srvp seed-2"
+    frames = np.zeros((3, 1, 16, 16), np.float32)
+    shown = players.film([name, "copy_last"], frames, frames, [frames, frames])
+    told = {"scale": "paper", "context": 3, "first": 1, "horizon": 3, "trained_horizon": 3, "known": 3}
+    nothing = {part: {} for part in ("conversions", "warnings", "scores", "spread")}
+    jinja = environment(PackageLoader("framecast.predict"))
+    style = surroundings(jinja, ["players.js", "report.js"], ["players.css"])
+    about = {"name": 12 * "a_clip_", "told": told | {"dataset": "moving_mnist"}, "player": shown, "cells": {name: name}}
+    page = tmp_path / "compare.html"
+    page.write_text(jinja.get_template("compare.html.j2").render(**style, **about, **nothing), encoding="utf-8")
+    browser.open(page, width=390)
+    assert browser.js("document.documentElement.scrollWidth") == 390
+    assert browser.js("Math.min(...[...document.querySelectorAll('.frame')].map((one) => one.clientWidth))") > 90
     assert browser.complaints() == []
 
 
