@@ -12,11 +12,13 @@ from jinja2 import PackageLoader
 from PIL import Image
 
 from framecast.predict import players
-from framecast.report import provenance, sequences, stage
+from framecast.report import provenance, sequences, stage, status_page
 from framecast.report.render import SCRIPTS, environment, render, surroundings
 from framecast.results import Results, System
 from framecast.results.records import Facts, Record
 from framecast.study import catalogue
+from framecast.study.grid import Cell
+from framecast.upkeep.status import State
 from tests import records_fixture, results_fixture
 from tests.report.chromium import PROGRAM, Browser
 from tests.report.test_report import STUDIES, Page
@@ -293,6 +295,16 @@ def test_frames_of_a_clip_of_ones_own_are_seen_on_a_telephone_whatever_the_names
     assert browser.js("document.documentElement.scrollWidth") == 390
     assert browser.js("Math.min(...[...document.querySelectorAll('.frame')].map((one) => one.clientWidth))") > 90
     assert browser.complaints() == []
+
+
+@CHROMIUM
+def test_states_of_cells_with_long_names_fit_a_telephone(browser, tmp_path):
+    cell = Cell("moving_mnist_srivastava", "next_frame_no_attention", 2, "gdl_perceptual_seeded", 1)
+    page = tmp_path / "status.html"
+    page.write_text(status_page.page([State(cell, "done")], "laptop", "now"), encoding="utf-8")
+    browser.open(page, width=390)
+    browser.js("document.querySelector('details').open = true")
+    assert browser.js("document.documentElement.scrollWidth") == 390
 
 
 @CHROMIUM
