@@ -201,10 +201,8 @@ def _called(table: published.Table) -> str:
 def _printed_row(
     label: str, row: Sequence[published.Table], metrics: Sequence[str], places: Sequence[Place]
 ) -> PrintedRow:
-    origin, record = next(_origins(row, places), (None, None))
+    origin, record, system = _ours(row, places) or (None, None, None)
     by_metric = {table.metric: table for table in row}
-    dataset = row[0].values[0].dataset
-    system = _closest(origin, row[0]) if origin else None
     entries = tuple(
         _beside(origin, system, by_metric[metric], record) if metric in by_metric else None for metric in metrics
     )
@@ -212,22 +210,27 @@ def _printed_row(
         label=label,
         model=row[0].model,
         system=str(system) if system else "",
-        marks=tables.marks(origin, dataset, system) if origin and system else (),
+        marks=tables.marks(origin, row[0].values[0].dataset, system) if origin and system else (),
         record=record.name if record else "",
         entries=entries,
     )
 
 
-def _origins(row: Sequence[published.Table], places: Sequence[Place]) -> Iterator[Place]:
-    """Where ours was scored by one of the row's metrics: the published system, then what there is instead."""
-    dataset = row[0].values[0].dataset
+def _ours(row: Sequence[published.Table], places: Sequence[Place]) -> tuple[Results, Record | None, System] | None:
+    """Ours that is scored by one of the row's metrics, and where: the published model and loss, else the one instead;
+    at the published depth, or the deepest."""
+    dataset, depth = row[0].values[0].dataset, row[0].values[0].depth
     for is_wanted in (_is_published, _is_instead):
         for origin, record in places:
-            found = _closest(origin, row[0])
-            if found is None or not is_wanted(found, row[0]):
-                continue
-            if any(len(origin.values(dataset, found, table.metric, table.mode)) for table in row):
-                yield origin, record
+            same = [
+                one
+                for one in origin.systems(dataset)
+                if is_wanted(one, row[0])
+                and any(len(origin.values(dataset, one, table.metric, table.mode)) for table in row)
+            ]
+            if same:
+                return origin, record, max(same, key=lambda one: (one.depth == depth, one.depth or 0))
+    return None
 
 
 def _is_published(system: System, table: published.Table) -> bool:
@@ -236,15 +239,6 @@ def _is_published(system: System, table: published.Table) -> bool:
 
 def _is_instead(system: System, table: published.Table) -> bool:
     return system.model == table.instead
-
-
-def _closest(origin: Results, table: published.Table) -> System | None:
-    """Ours of the published model and loss, else the one instead; at the published depth, or the deepest."""
-    dataset, depth = table.values[0].dataset, table.values[0].depth
-    for is_wanted in (_is_published, _is_instead):
-        if same := [one for one in origin.systems(dataset) if is_wanted(one, table)]:
-            return max(same, key=lambda one: (one.depth == depth, one.depth or 0))
-    return None
 
 
 def _beside(origin: Results | None, system: System | None, table: published.Table, record: Record | None) -> Beside:
