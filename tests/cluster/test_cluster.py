@@ -18,13 +18,14 @@ import pytest
 from snakemake_interface_common.exceptions import WorkflowError
 
 from framecast.artifacts.locks import STALE_SECONDS, Lock, is_held
-from framecast.cluster import journal, site
+from framecast.cluster import journal, site, slurm
 from framecast.cluster.demand import demand
 from framecast.cluster.lease import holder, lease
-from framecast.cluster.request import request
+from framecast.cluster.request import Request, request
 from framecast.errors import UserError
 from framecast.study import reading
 from framecast.study.grid import Cell, Grid
+from framecast.upkeep import plan
 from framecast.upkeep.status import state
 from tests.conftest import ROOT, one_line
 
@@ -32,6 +33,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 LSTM = "generated_sins/seq2seq_lstm/depth-1/mse/seed-1"
 CONVLSTM = Cell("moving_mnist", "seq2seq_convlstm", 1, "mse", 1)
 CPU = site.Site(device="cpu", gpus=0, memory_mb=100_000)
+PARTITIONS = (("short", 60.0, ""), ("gpu", 1440.0, "gpu:a100:4"))  #: name, minutes, generic resources
 
 
 @pytest.fixture
@@ -378,3 +380,19 @@ def test_states_and_the_partial_report_of_a_grid_that_is_not_finished(study: Pat
     assert re.search(rf"{LSTM} +stale +changed: model.hidden_size 8 → 6", framecast("status").stdout)
     assert f"{stopped}  stale       training was stopped under another key" in framecast("status").stdout
     assert re.search(r"train +generated_sins/seq2seq_lstm/depth-1/mse +2 ", framecast("plan").stdout)
+
+
+def test_a_list_of_partitions_fits_where_one_of_them_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [slurm.Partition(name, False, minutes, 64_000, 8, gres) for name, minutes, gres in PARTITIONS]
+    monkeypatch.setattr(slurm, "partitions", lambda: found)
+    jobs = [plan.Planned(CONVLSTM, "train", Request(32_000, 600, 4, 1, None, "unknown"))]
+
+    def misfits(partition: str) -> list[str]:
+        return list(plan._misfits(jobs, site.Site(partition=partition)))
+
+    assert misfits("short,gpu") == []
+    assert misfits("short") == [
+        "600 minutes in partition short, whose limit is 60 (set walltime to that)",
+        "a GPU in partition short, which has none (set gpus: 0 and device: cpu, or another partition)",
+    ]
+    assert misfits("gpu,nowhere") == ["partition 'nowhere' is not one of gpu, short"]

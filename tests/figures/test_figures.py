@@ -101,6 +101,15 @@ def test_drawing_leaves_the_global_style_alone(results):
     assert dict(matplotlib.rcParams) == before
 
 
+def test_what_is_published_is_drawn_pale_where_ours_is_not_compared_with_it(results, tmp_path):
+    inks = {}
+    for scale in ("laptop", "paper"):
+        made = results_fixture.fabricate(tmp_path, scale, ("generated_sins",)) if scale == "paper" else results
+        _, wide = catalogue.load("figures", "depth_sweep")(made, "generated_sins").axes
+        inks[scale] = {line.get_color() for line in wide.lines if line.get_marker() in ("s", "x")}
+    assert inks == {"laptop": {base.PALE}, "paper": {base.INK, base.MUTED}}
+
+
 def test_figures_load_neither_torch_nor_a_window_toolkit():
     code = (
         "import sys; from framecast.study import catalogue; "

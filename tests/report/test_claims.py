@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from framecast import cli, plain_yaml
+from framecast.data.generated_noise import GeneratedNoise
 from framecast.errors import UserError
 from framecast.published import claims as published
 from framecast.published.claims import Claim, Side, Statement
@@ -322,6 +323,8 @@ def test_a_record_keeps_the_intervals_of_what_claims_compare(tmp_path):
             assert (before.step, before.count, before.word) == (after.step, after.count, after.word)
             assert before.found == after.found
     assert judge(asked[0], there, "a-record").word == "undecided"
+    measured(asked[2:3], here).to_csv(path, index=False, lineterminator="\n")  # none has a second side
+    assert judge(asked[2], there, "a-record", known=read_table(path, MEASURED)).word == "does not hold"
 
 
 def test_what_each_training_has_once_is_judged_over_seeds():
@@ -420,6 +423,17 @@ def test_every_claim_is_there_and_names_only_what_there_is():
                         assert side.model in params.baselines, one.id
     assert not absent, f"no study trains {sorted(absent)}"
     judge_all(found, None, [])  # raises for a metric that no file defines
+
+
+def test_a_constant_forecast_of_noise_errs_alike_on_both_sides_of_what_is_compared():
+    """The last point varies more than the others, which is the generator's doing: it must not decide C6."""
+    curves = GeneratedNoise().curves(np.random.default_rng(0).uniform(size=(20000, 50)))
+    errors = np.square(curves[:, 25:] - 0.5).mean(axis=0)
+    (one,) = (claim for claim in published.load_claims() if claim.id == "C6")
+    (asked,) = (statement for statement in one.statements if statement.times)
+    early, late = (errors[first - 1 : last].mean() for first, last in (asked.a.steps, asked.b[0].steps))
+    assert early / late == pytest.approx(1, abs=0.02)
+    assert errors[-1] > 1.5 * late
 
 
 def test_mistakes_in_a_file_of_claims_are_one_line(tmp_path):

@@ -8,13 +8,17 @@ import subprocess
 
 import numpy as np
 import pytest
+from jinja2 import PackageLoader
 from PIL import Image
 
-from framecast.report import provenance, sequences, stage
-from framecast.report.render import SCRIPTS, render
+from framecast.predict import players
+from framecast.report import provenance, sequences, stage, status_page
+from framecast.report.render import SCRIPTS, environment, render, surroundings
 from framecast.results import Results, System
 from framecast.results.records import Facts, Record
 from framecast.study import catalogue
+from framecast.study.grid import Cell
+from framecast.upkeep.status import State
 from tests import records_fixture, results_fixture
 from tests.report.chromium import PROGRAM, Browser
 from tests.report.test_report import STUDIES, Page
@@ -273,6 +277,34 @@ def test_it_opens_from_disk_at_any_width_in_light_and_dark_and_decodes_what_is_i
     assert (sum(map(int, re.findall(r"\d+", colour)[:3])) < 384) == dark
     assert [url for url in browser.requests() if not url.startswith(("data:", page.as_uri()))] == []
     assert browser.complaints() == []
+
+
+@CHROMIUM
+def test_frames_of_a_clip_of_ones_own_are_seen_on_a_telephone_whatever_the_names_are(browser, tmp_path):
+    name = "srvp_without_crossatt depth-2 bce_srvp seed-2"
+    frames = np.zeros((3, 1, 16, 16), np.float32)
+    shown = players.film([name, "copy_last"], frames, frames, [frames, frames])
+    told = {"scale": "paper", "context": 3, "first": 1, "horizon": 3, "trained_horizon": 3, "known": 3}
+    nothing = {part: {} for part in ("conversions", "warnings", "scores", "spread")}
+    jinja = environment(PackageLoader("framecast.predict"))
+    style = surroundings(jinja, ["players.js", "report.js"], ["players.css"])
+    about = {"name": 12 * "a_clip_", "told": told | {"dataset": "moving_mnist"}, "player": shown, "cells": {name: name}}
+    page = tmp_path / "compare.html"
+    page.write_text(jinja.get_template("compare.html.j2").render(**style, **about, **nothing), encoding="utf-8")
+    browser.open(page, width=390)
+    assert browser.js("document.documentElement.scrollWidth") == 390
+    assert browser.js("Math.min(...[...document.querySelectorAll('.frame')].map((one) => one.clientWidth))") > 90
+    assert browser.complaints() == []
+
+
+@CHROMIUM
+def test_states_of_cells_with_long_names_fit_a_telephone(browser, tmp_path):
+    cell = Cell("moving_mnist_srivastava", "next_frame_no_attention", 2, "gdl_perceptual_seeded", 1)
+    page = tmp_path / "status.html"
+    page.write_text(status_page.page([State(cell, "done")], "laptop", "now"), encoding="utf-8")
+    browser.open(page, width=390)
+    browser.js("document.querySelector('details').open = true")
+    assert browser.js("document.documentElement.scrollWidth") == 390
 
 
 @CHROMIUM

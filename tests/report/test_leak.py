@@ -189,6 +189,25 @@ def test_an_effect_is_after_minus_before_whichever_way_the_table_has_it(results)
         assert effect.verdict == ("no difference" if effect.low <= 0 <= effect.high else expected)
 
 
+def test_by_a_metric_that_is_not_defined_nobody_is_better(results):
+    """The table of comparisons names a winner for it all the same; its tables say that there is no number."""
+    its = (results.scores["model"] == LEAKY.model) & (results.scores["metric"] == "ssim_gauss")
+    pairs = (results.comparisons["metric"] == "ssim_gauss") & results.comparisons[["a", "b"]].eq(str(LEAKY)).any(axis=1)
+    comparisons = results.comparisons.assign(verdict=results.comparisons["verdict"].mask(pairs, "b better"))
+    for name in ("difference", "low", "high"):
+        comparisons[name] = comparisons[name].mask(pairs)
+    scores = results.scores.assign(value=results.scores["value"].mask(its))
+    made = dataclasses.replace(results, scores=scores, comparisons=comparisons)
+    for table in impact.impact(made, NEXT):
+        place = [column.metric.id for column in table.columns].index("ssim_gauss")
+        for row in (row for _, rows in table.groups for row in rows):
+            assert (row.impacts[place] is None) == (str(LEAKY) in row.systems)
+            assert row.impacts[0] is not None
+    for power in (0, None):
+        score = numbers.score(made, NEXT, LEAKY, "ssim_gauss", power, TEACHER)
+        assert (score.mean.text, score.sd) == ("n/a", None)
+
+
 def test_the_table_of_impact_has_both_modes_and_marks_the_leaky_head(results):
     found = impact.impact(results, NEXT)
     assert [table.mode for table in found] == ["free-running", TEACHER]

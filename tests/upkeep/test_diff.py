@@ -228,18 +228,19 @@ def test_a_metric_that_is_not_defined_any_more_is_told(repository: Path) -> None
 
 def test_a_finding_that_changed_is_told(repository: Path) -> None:
     names = {"dataset": "generated_sins", "mode": "free-running", "metric": "mse_pix01", "sequences": 16}
-    pairs = [(f"{LSTM} depth-1 mse", "zeros"), (f"{LSTM} depth-1 mse", "copy_last")]
-    for verdicts in (("no difference", "a better"), ("a better", "a better")):
+    baselines = ("zeros", "copy_last", "context_mean")
+    pairs = [(f"{LSTM} depth-1 mse", baseline) for baseline in baselines]
+    for verdicts in (("no difference", "a better", "no difference"), ("a better", "a better", "b better")):
         write(
-            rows({(LSTM, 1): 0.2}),
+            rows({(LSTM, 1): 0.2}, baselines=dict.fromkeys(baselines, 0.3)),
             [
-                {**names, "a": a, "b": b, "difference": -0.1, "low": -0.2, "high": 0.1, "verdict": verdict}
-                for (a, b), verdict in zip(pairs, verdicts, strict=True)
+                {**names, "a": a, "b": b, "difference": difference, "low": -0.2, "high": 0.1, "verdict": verdict}
+                for (a, b), verdict, difference in zip(pairs, verdicts, (-0.1, -0.1, math.nan), strict=True)
             ],
         )
         commit()
     found = diff.compare(("HEAD~1", "HEAD"))
-    assert [one.pair[3:] for one in found.findings] == [pairs[0]]
+    assert [one.pair[3:] for one in found.findings] == [pairs[0]]  # where nothing is defined nobody became better
     assert f"{LSTM} depth-1 mse against zeros: no difference → better" in diff.written(found, "text")
 
 

@@ -1,6 +1,7 @@
 """Recorded runs: what is written of a study, what the report and docs/results.md make of it, and what is refused."""
 
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -97,7 +98,7 @@ def score(grid: Grid, cell: keys.Cell) -> Path:
     return folder
 
 
-def test_a_study_is_recorded_alone_and_twice_alike(finished: Grid) -> None:
+def test_a_study_is_recorded_alone_and_twice_alike(finished: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = recording.record(finished, STUDY)
     assert folder == RECORDS / "sequence_depth-tiny"
     assert sorted(path.name for path in folder.iterdir()) == sorted(RECORD_FILES)
@@ -106,6 +107,11 @@ def test_a_study_is_recorded_alone_and_twice_alike(finished: Grid) -> None:
     git("commit", "--quiet", "--message", "The record")  # of no code, so the run's commit stays what it was
     assert recording.record(finished, STUDY) == folder
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    monkeypatch.setattr(recording, "load_claims", lambda: (_ for _ in ()).throw(UserError("claims.yaml: damaged")))
+    (folder / "scores.csv").write_text("of before\n")
+    with pytest.raises(UserError, match="damaged"):
+        recording.record(finished, STUDY)
+    assert (folder / "scores.csv").read_text() == "of before\n"
 
 
 def test_a_record_says_what_made_it_and_what_it_took(finished: Grid) -> None:
@@ -299,6 +305,45 @@ def test_a_recorded_ablation_is_told_with_its_paired_intervals() -> None:
         assert [float(end.data["value"]) for end in (told.low, told.high)] == [-stored["high"], -stored["low"]]
         assert told.low.data["record"] == kept.name
     assert part.curves.horizon == 10
+
+
+def test_each_change_of_a_recorded_run_has_a_name_of_its_own() -> None:
+    """One that was made at several depths says at which."""
+    kept = records.load(ROOT / "reports" / "records" / "sequence_depth-laptop")
+    for part in runs.runs([kept])[0].parts:
+        for table in part.impact:
+            named = [(row.before, row.after) for _, rows in table.groups for row in rows]
+            assert len(set(named)) == len(named) == 3
+
+
+def test_a_published_row_shows_published_settings_first_and_then_this_page(results) -> None:
+    kept = records.load(ROOT / "reports" / "records" / "systems_moving_mnist-laptop")
+    cells = tuple(dataclasses.replace(cell, facts={**cell.facts, "scale": "paper"}) for cell in kept.results.cells)
+    paper = dataclasses.replace(kept, folder=Path("a-paper"), results=dataclasses.replace(kept.results, cells=cells))
+    scores = kept.results.scores
+    bare = dataclasses.replace(kept.results, scores=scores[scores["metric"] == "mse_pix01"])
+
+    def shown(page, record: records.Record) -> str:
+        tables = literature.printed_tables(page, [record])
+        table = next(one for one in tables if one.number == "Moving MNIST, 10 → 10")
+        return next(row.record for row in table.rows if row.label == "SRVP")
+
+    assert shown(kept.results, paper) == "a-paper"
+    assert shown(kept.results, kept) == ""
+    assert shown(bare, kept) == kept.name  # this page has the system, and none of the metrics of the row
+
+
+def test_a_row_is_called_as_the_source_calls_its_system_and_a_caveat_says_whose_it_is(results) -> None:
+    shown = {(one.source.id, one.number): one for one in literature.printed_tables(results)}
+    for about in (("kartal", "final slides, slide 11"), ("reshalfahsi", "Quantitative Result")):
+        (row,) = shown[about].rows
+        assert "next-frame ConvLSTM" in row.label
+        assert all(row.entries)
+    notes = shown["srvp", "Moving MNIST, 10 → 10"].notes
+    assert notes[0].startswith("Protocol: trained on digits")  # of all rows
+    assert notes[2].startswith("ConvLSTM, ST-LSTM, Causal LSTM, MIM, ConvGRU, MIMO-VP, SimVP: Made by the authors")
+    assert notes[3:] == ("SRVP: Its weights were selected on the test set, ours on a validation set.",)
+    assert "SimVP with gSTA: Trained anew by others: 24.5, 20.9." in shown["openstl", "Moving MNIST, 2000 epochs"].notes
 
 
 def test_a_page_without_records_is_as_it_was(results) -> None:

@@ -3,7 +3,8 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from framecast.figures.base import INK, MUTED, PALETTE, draw_floor, fit_scale, label_ends, reference_name
+from framecast import published
+from framecast.figures.base import INK, MUTED, PALE, PALETTE, draw_floor, fit_scale, label_ends, reference_name
 from framecast.results import Results, System
 from framecast.study import catalogue
 
@@ -11,7 +12,8 @@ FRAMES = "any"
 CAPTION = (
     "Overall test error on {dataset} against depth: left close up, right beside what else is known. Small dots: single "
     "seeds; large dots: their mean, bars ± one standard deviation. Dashed: baselines. Dotted: the floor. "
-    "Open squares: published values as corrected from the author's stored results; crosses: as printed."
+    "Open squares: published values as corrected from the author's stored results; crosses: as printed; both pale "
+    "where they are not comparable with ours."
 )
 
 Label = tuple[float, str, str]
@@ -79,8 +81,10 @@ def _literature(axes: Axes, results: Results, dataset: str, metric: str) -> list
         found = results.literature(dataset, system, metric)
         if found is None or system.depth is None:
             continue
-        _, value = found
-        axes.plot(system.depth + 0.14, value.corrected, "s", color=INK, markerfacecolor="none", markersize=5)
-        axes.plot(system.depth + 0.14, value.printed, "x", color=MUTED, markersize=5)
+        table, value = found
+        comparable = not published.obstacles(table, results.scored(dataset, system)[0].score)
+        inks = (INK, MUTED) if comparable else (PALE, PALE)
+        axes.plot(system.depth + 0.14, value.corrected, "s", color=inks[0], markerfacecolor="none", markersize=5)
+        axes.plot(system.depth + 0.14, value.printed, "x", color=inks[1], markersize=5)
         drawn += [value.corrected, value.printed]
     return drawn

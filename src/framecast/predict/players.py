@@ -1,14 +1,12 @@
 """Playable forecasts: one sheet of frames for a video sequence, one set of lines for a series."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.image import imsave
 
 from framecast.figures.base import difference, picture
+from framecast.report.stage import png, points
 
 BLANK = 0.8  #: grey of a place in a sheet that has no frame
 
@@ -83,17 +81,6 @@ def lines(
 ) -> Lines:
     """The first channel of one sequence (T, C) as polylines; the target may end before the forecasts."""
     truth = np.concatenate([context, target])
-    drawn = [_points(forecast, len(context)) for forecast in forecasts]
+    drawn = [points(forecast, len(context)) for forecast in forecasts]
     pairs = tuple(zip(drawn, inks, strict=True))
-    return Lines(len(context), len(forecasts[0]), len(target), tuple(names), _points(truth, 0), pairs)
-
-
-def _points(values: np.ndarray, start: int) -> str:
-    return " ".join(f"{start + step + 0.5:g},{1 - value:.4f}" for step, value in enumerate(values[:, 0].tolist()))
-
-
-def png(pixels: np.ndarray) -> str:
-    """(H, W, 3) uint8 as a data URI. No text chunk with a program's version: same pixels, same bytes."""
-    buffer = io.BytesIO()
-    imsave(buffer, pixels, format="png", origin="upper", metadata={"Software": None})  # type: ignore[dict-item]
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return Lines(len(context), len(forecasts[0]), len(target), tuple(names), points(truth, 0), pairs)

@@ -5,6 +5,7 @@ readings: ``printed``, as the table shows it, and ``corrected``, as the author's
 is right the two agree. Ours are only ever compared under the same metric id, and always with the corrected reading.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -61,11 +62,13 @@ class Value(Strict):
 class Table(Strict):
     """A table of a source, or a row of one: one system under one metric and protocol.
 
-    ``mode`` is how the forecasts were fed. ``leaky`` says that the published system saw the frames it had to forecast:
-    only a replication with the same flaw is set against it. What is ``not a measurement`` is quoted and never compared.
-    ``selected_on`` is the split that chose the weights; of a system that is scored on its own selection, the published
-    number is too good. ``instead`` is the model of ours to look at where ``model`` was not run: near it, but never
-    compared with the published number.
+    The ``title`` of a row begins with what the source calls the system, up to the first comma. ``mode`` is how the
+    forecasts were fed. ``leaky`` says that the published system saw the frames it had to forecast: only a replication
+    with the same flaw is set against it. What is ``not a measurement`` is quoted and never compared. ``selected_on`` is
+    the split that chose the weights; of a system that is scored on its own selection, the published number is too good.
+    ``instead`` is the model of ours to look at where ``model`` was not run: near it, but never compared with the
+    published number. Where ``protocol_is_published`` is false the source does not say on which sequences it measured:
+    ours are then others, and no verdict is passed.
     """
 
     number: str
@@ -87,6 +90,7 @@ class Table(Strict):
     status: Status = "measured"
     selected_on: Selection = "unknown"
     instead: str = ""
+    protocol_is_published: bool = True
 
     @property
     def caveats(self) -> tuple[str, ...]:
@@ -213,7 +217,7 @@ def obstacles(table: Table, score: Mapping[str, Any]) -> tuple[str, ...]:
 
     What was never measured, a reduced scale, data that is not the published one, a mode or lengths that we did not
     score, a model that sees what it must forecast where the published one did not (or the other way round), another
-    network, loss or recipe than those that were trained, or another protocol of the data.
+    network, loss or recipe than those that were trained, another protocol of the data, or one that nobody knows.
     """
     model, dataset = score["parameters"]["model"], score["parameters"]["dataset"]["arguments"]
     protocol, recipe = table.data.get(score["dataset"], {}), score["parameters"].get("training", {})
@@ -232,6 +236,7 @@ def obstacles(table: Table, score: Mapping[str, Any]) -> tuple[str, ...]:
         "another loss": score["loss"] != table.loss,
         "another recipe": any(recipe.get(name) != value for name, value in table.recipe.items()),
         "another protocol": any(dataset.get(name) != value for name, value in protocol.items()),
+        "protocol not published": not table.protocol_is_published,
     }
     return tuple(reason for reason, holds in reasons.items() if holds)
 
@@ -241,13 +246,15 @@ def verdict(
 ) -> Verdict:
     """Set our mean (± sd over seeds) against a published value of the same metric.
 
-    Where there are ``reasons`` against it (``obstacles``), nothing is said. Otherwise *reproduced* means
-    |mean − published| ≤ max(2·sd, 0.05·published): within the 95 % spread of our seeds, or within 5 %, which is how far
-    two evaluations of one and the same published network lie apart. Beyond that it is *better* or *worse*. With one
-    seed (``sd`` None) only the 5 % counts.
+    Where there are ``reasons`` against it (``obstacles``), or ours is not defined, nothing is said. Otherwise
+    *reproduced* means |mean − published| ≤ max(2·sd, 0.05·published): within the 95 % spread of our seeds, or within
+    5 %, which is how far two evaluations of one and the same published network lie apart. Beyond that it is *better* or
+    *worse*. With one seed (``sd`` None) only the 5 % counts.
     """
     if reasons:
         return Verdict("not comparable", reasons)
+    if not math.isfinite(mean):
+        return Verdict("not comparable", ("not defined",))
     if abs(mean - published) <= max(2 * (sd or 0.0), RELATIVE_TOLERANCE * abs(published)):
         return Verdict("reproduced")
     return Verdict("better" if (mean < published) == (better == "lower") else "worse")

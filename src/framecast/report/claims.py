@@ -7,7 +7,7 @@ seeds and the protocol that it rests on.
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,8 +180,8 @@ def _line(claim: Claim, outcome: Outcome) -> Line:
 
 
 def _claimed(outcome: Outcome) -> str:
-    threshold = scientific(outcome.threshold).rstrip("0").rstrip(".") if outcome.threshold else "0"
-    return f"{outcome.claimed} {threshold}"
+    threshold = scientific(outcome.threshold)
+    return f"{outcome.claimed} {threshold.rstrip('0').rstrip('.') if '.' in threshold else threshold}"
 
 
 def _quantity(outcome: Outcome) -> str:
@@ -209,8 +209,8 @@ def _rests_on(outcome: Outcome) -> str:
 def _number(claim: Claim, outcome: Outcome, name: str, value: float) -> Number:
     data = {"claim": claim.id, "record": outcome.record, "dataset": outcome.dataset, "mode": outcome.mode}
     data |= {"metric": outcome.metric, "a": outcome.a, "b": outcome.b, "statistic": f"claim-{name}"}
-    written = ("∞" if value > 0 else "−∞") if math.isinf(value) else scientific(value)
-    return Number("not defined" if math.isnan(value) else written, {**data, "value": repr(float(value))})
+    written = "not defined" if math.isnan(value) else scientific(value)
+    return Number(written, {**data, "value": repr(float(value))})
 
 
 # --- other forms ----------------------------------------------------------------------------------
@@ -231,8 +231,13 @@ def as_markdown(claims: Sequence[Told], records: str = "reports/records") -> str
     rows = [
         (f"{one.claim.id}, {one.author}, {one.claim.where}", one.claim.claim, *_cells(one, records)) for one in claims
     ]
-    table = [header, ("---",) * len(header), *rows]
-    return f"{_counted(claims)}\n\n" + "".join(f"| {' | '.join(map(_safe, row))} |\n" for row in table)
+    return f"{_counted(claims)}\n\n{markdown_table(header, rows)}"
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, a line for each row."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(map(_safe, line))} |\n" for line in lines)
 
 
 def as_json(claims: Sequence[Told]) -> str:

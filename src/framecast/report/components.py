@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from framecast.figures.shared import components
 from framecast.report import numbers, tables
 from framecast.results import Results, short
+from framecast.upkeep.diff.words import scaled
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ImpactColumn:
     @property
     def unit(self) -> str:
         """The metric with the power of ten."""
-        return numbers.scaled(self.metric.id, self.power)
+        return scaled(self.metric.id, self.power)
 
 
 @dataclass(frozen=True)
@@ -83,10 +84,12 @@ def _row(
     results: Results, dataset: str, change: components.Change, columns: tuple[ImpactColumn, ...], mode: str
 ) -> ImpactRow:
     pair = (change.before, change.after)
+    families = {(system.model, system.loss) for system in pair}
+    alike = [system for system in results.systems(dataset) if (system.model, system.loss) in families]  # at any depth
     return ImpactRow(
         change.what,
-        short(pair, change.before),
-        short(pair, change.after),
+        short(alike, change.before),
+        short(alike, change.after),
         tables.marks(results, dataset, change.after),
         tuple(_impact(results, dataset, change, column, mode) for column in columns),
         (str(change.before), str(change.after)),

@@ -16,7 +16,6 @@ class Curve:
     label: str
     kind: str
     marks: tuple[str, ...]
-    anchor: str
     ink: str  #: empty for a baseline
     means: str  #: one number a step
     sds: str
@@ -57,7 +56,6 @@ def _curves(results: Results, dataset: str, metric: str) -> Iterator[Curve]:
                 label=label(results, dataset, trained, system),
                 kind="trained" if system.loss else "baseline",
                 marks=tables.marks(results, dataset, system),
-                anchor=numbers.anchor(dataset, system),
                 ink=colour(trained, system) if system in trained else "",
                 means=_listed(means),
                 sds="" if any(sd != sd for sd in sds) else _listed(sds),

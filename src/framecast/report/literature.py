@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 from framecast import published
 from framecast.report import tables
-from framecast.report.numbers import Number, Score, data_of, power_of, scaled, score, significant
-from framecast.report.recorded import PUBLISHED, Recorded, as_recorded, recorded
-from framecast.report.tables import verdict_of
+from framecast.report.numbers import Number, Score, data_of, power_of, score
+from framecast.report.recorded import Recorded, as_recorded, recorded
+from framecast.report.tables import readings, verdict_of
 from framecast.results import Results, System
+from framecast.results.claims import PUBLISHED
 from framecast.results.records import Record
+from framecast.upkeep.diff.words import scaled
+
+Place = tuple[Results, Record | None]  #: where a score of ours stands: results of a record, or those of the page
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ class PrintedTable:
     lengths: str
     metrics: tuple[tables.Metric, ...]
     rows: tuple[PrintedRow, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  #: one that is not about every row says whose it is
 
     @property
     def has_ours(self) -> bool:
@@ -124,10 +128,7 @@ def whole_tables(results: Results, records: Sequence[Record] = ()) -> list[Whole
 def _line(results: Results, table: published.Table, value: published.Value, records: Sequence[Record]) -> Line:
     system, power = System(table.model, table.loss, value.depth), power_of(value.corrected)
     data = data_of(value.dataset, system, table.metric, table.mode)
-    printed, corrected = (
-        Number(significant(number, power), {**data, "statistic": reading, "value": repr(number)})
-        for reading, number in (("printed", value.printed), ("corrected", value.corrected))
-    )
+    printed, corrected = readings(value, data, power)
     is_scored = bool(results.scored(value.dataset, system))
     spread = results.spread(value.dataset, system, table.metric, table.mode) if is_scored else None
     return Line(
@@ -145,8 +146,8 @@ def _line(results: Results, table: published.Table, value: published.Value, reco
 def printed_tables(results: Results, records: Sequence[Record] = ()) -> list[PrintedTable]:
     """Every published table of systems by metrics, beside ours.
 
-    Ours is the page's own score or, where the page has none, that of the latest record: of published settings if there
-    is one, else of a reduced scale, which no verdict is passed on.
+    Ours is what was scored at published settings, on the page or by the latest record. Where nothing was, it is the
+    page's own score or that of the latest record, at a reduced scale, which no verdict is passed on.
     """
     found: dict[tuple[str, str, str, str], list[published.Table]] = {}
     for source in results.sources:
@@ -155,19 +156,18 @@ def printed_tables(results: Results, records: Sequence[Record] = ()) -> list[Pri
                 about = source.id, table.number, table.values[0].dataset, table.mode
                 found.setdefault(about, []).append(table)
     named = {source.id: source for source in results.sources}
-    latest = sorted(records, key=lambda one: (one.facts.scale == PUBLISHED, one.facts.commit.date, one.name))
-    return [_printed(results, named[about[0]], of_it, latest[::-1]) for about, of_it in found.items()]
+    latest = sorted(records, key=lambda one: (one.facts.commit.date, one.name), reverse=True)
+    places: list[Place] = [(results, None), *((record.results, record) for record in latest)]
+    places.sort(key=lambda place: place[0].scale != PUBLISHED)
+    return [_printed(named[about[0]], of_it, places) for about, of_it in found.items()]
 
 
-def _printed(
-    results: Results, source: published.Source, rows: Sequence[published.Table], records: Sequence[Record]
-) -> PrintedTable:
+def _printed(source: published.Source, rows: Sequence[published.Table], places: Sequence[Place]) -> PrintedTable:
     first = rows[0]
     metrics = tuple(dict.fromkeys(table.metric for table in rows))
     by_system: dict[tuple[str, str], list[published.Table]] = {}
     for table in rows:
         by_system.setdefault((_called(table), table.model), []).append(table)
-    notes = dict.fromkeys(f"Protocol: {table.protocol}. {table.note} {' '.join(table.caveats)}" for table in rows)
     return PrintedTable(
         source=source,
         number=first.number,
@@ -175,9 +175,22 @@ def _printed(
         mode=first.mode,
         lengths=f"{first.context} → {first.horizon}",
         metrics=tuple(tables.metric_of(metric) for metric in metrics),
-        rows=tuple(_printed_row(results, name, of_it, metrics, records) for (name, _), of_it in by_system.items()),
-        notes=tuple(" ".join(note.split()) for note in notes),
+        rows=tuple(_printed_row(name, of_it, metrics, places) for (name, _), of_it in by_system.items()),
+        notes=tuple(_notes(rows)),
     )
+
+
+def _notes(rows: Sequence[published.Table]) -> Iterator[str]:
+    """Protocols, then notes, then caveats, each once, and after the systems that it is about where not all are."""
+    told = [(table, f"Protocol: {table.protocol}.") for table in rows]
+    told += [(table, table.note) for table in rows]
+    told += [(table, caveat) for table in rows for caveat in table.caveats]
+    about: dict[str, list[str]] = {}
+    for table, note in told:
+        about.setdefault(" ".join(note.split()), []).append(_called(table))
+    everybody = {_called(table) for table in rows}
+    for note, names in about.items():
+        yield note if set(names) == everybody else f"{', '.join(dict.fromkeys(names))}: {note}"
 
 
 def _called(table: published.Table) -> str:
@@ -186,12 +199,10 @@ def _called(table: published.Table) -> str:
 
 
 def _printed_row(
-    results: Results, label: str, row: Sequence[published.Table], metrics: Sequence[str], records: Sequence[Record]
+    label: str, row: Sequence[published.Table], metrics: Sequence[str], places: Sequence[Place]
 ) -> PrintedRow:
-    origin, record = next(_origins(results, row[0], records), (None, None))
+    origin, record, system = _ours(row, places) or (None, None, None)
     by_metric = {table.metric: table for table in row}
-    dataset = row[0].values[0].dataset
-    system = _closest(origin, row[0]) if origin else None
     entries = tuple(
         _beside(origin, system, by_metric[metric], record) if metric in by_metric else None for metric in metrics
     )
@@ -199,21 +210,27 @@ def _printed_row(
         label=label,
         model=row[0].model,
         system=str(system) if system else "",
-        marks=tables.marks(origin, dataset, system) if origin and system else (),
+        marks=tables.marks(origin, row[0].values[0].dataset, system) if origin and system else (),
         record=record.name if record else "",
         entries=entries,
     )
 
 
-def _origins(
-    results: Results, table: published.Table, records: Sequence[Record]
-) -> Iterator[tuple[Results, Record | None]]:
-    """Where ours was scored: the published system on the page, then in the records; then what there is instead."""
-    places = ((results, None), *((record.results, record) for record in records))
+def _ours(row: Sequence[published.Table], places: Sequence[Place]) -> tuple[Results, Record | None, System] | None:
+    """Ours that is scored by one of the row's metrics, and where: the published model and loss, else the one instead;
+    at the published depth, or the deepest."""
+    dataset, depth = row[0].values[0].dataset, row[0].values[0].depth
     for is_wanted in (_is_published, _is_instead):
         for origin, record in places:
-            if (found := _closest(origin, table)) and is_wanted(found, table):
-                yield origin, record
+            same = [
+                one
+                for one in origin.systems(dataset)
+                if is_wanted(one, row[0])
+                and any(len(origin.values(dataset, one, table.metric, table.mode)) for table in row)
+            ]
+            if same:
+                return origin, record, max(same, key=lambda one: (one.depth == depth, one.depth or 0))
+    return None
 
 
 def _is_published(system: System, table: published.Table) -> bool:
@@ -222,15 +239,6 @@ def _is_published(system: System, table: published.Table) -> bool:
 
 def _is_instead(system: System, table: published.Table) -> bool:
     return system.model == table.instead
-
-
-def _closest(origin: Results, table: published.Table) -> System | None:
-    """Ours of the published model and loss, else the one instead; at the published depth, or the deepest."""
-    dataset, depth = table.values[0].dataset, table.values[0].depth
-    for is_wanted in (_is_published, _is_instead):
-        if same := [one for one in origin.systems(dataset) if is_wanted(one, table)]:
-            return max(same, key=lambda one: (one.depth == depth, one.depth or 0))
-    return None
 
 
 def _beside(origin: Results | None, system: System | None, table: published.Table, record: Record | None) -> Beside:

@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 
 from framecast.results import Results, Spread, System
-
-SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+from framecast.upkeep.diff.words import SUPERSCRIPT
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def significant(value: float, power: int = 0, digits: int = 4) -> str:
     ('6.213', '1892', '0')
     """
     if not math.isfinite(value):
-        return str(value)
+        return _without_digits(value)
     if not value:
         return "0"
     text = f"{value / 10.0**power:.{_decimals(value / 10.0**power, digits)}f}"
@@ -48,11 +47,18 @@ def significant(value: float, power: int = 0, digits: int = 4) -> str:
 def fixed(value: float, decimals: int) -> str:
     """A number with so many decimals; what rounds to zero has no sign.
 
-    >>> fixed(-1.25, 1), fixed(-0.004, 2)
-    ('−1.2', '0.00')
+    >>> fixed(-1.25, 1), fixed(-0.004, 2), fixed(-math.inf, 1)
+    ('−1.2', '0.00', '−∞')
     """
+    if not math.isfinite(value):
+        return _without_digits(value)
     text = f"{value:.{decimals}f}"
     return text.replace("-", "−" if text.strip("-0.") else "")
+
+
+def _without_digits(value: float) -> str:
+    """What stands where a metric is not defined, and for an end of an interval that is open."""
+    return "n/a" if math.isnan(value) else "∞" if value > 0 else "−∞"
 
 
 def power_of(value: float) -> int:
@@ -63,11 +69,6 @@ def power_of(value: float) -> int:
     """
     power = math.floor(math.log10(abs(value))) if value else 0
     return power if power < -1 or power > 3 else 0
-
-
-def scaled(metric: str, power: int) -> str:
-    """A metric with the power of ten that its numbers are read in: mse_pix01 × 10⁻²."""
-    return f"{metric} × 10{str(power).translate(SUPERSCRIPT)}" if power else metric
 
 
 def scientific(value: float) -> str:
@@ -83,18 +84,7 @@ def scientific(value: float) -> str:
 
 
 def _decimals(value: float, digits: int) -> int:
-    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
-
-
-def span(seconds: float) -> str:
-    """A stretch of time in the unit that suits it.
-
-    >>> span(85.0), span(5400.0), span(90000.0)
-    ('85 s', '90 min', '25.0 h')
-    """
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value and math.isfinite(value) else 0
 
 
 def score(
@@ -118,7 +108,7 @@ def written(spread: Spread, data: dict[str, str], power: int | None, anchor: str
 
 
 def _sd(spread: Spread, data: dict[str, str], power: int | None, whose: str) -> Number | None:
-    if spread.sd is None:
+    if spread.sd is None or math.isnan(spread.mean):
         return None
     scale = 10.0 ** (power or 0)
     plain = power is not None or abs(spread.mean) >= 1e-3

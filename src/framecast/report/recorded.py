@@ -7,9 +7,8 @@ from typing import Any, TypeVar, cast
 from framecast import published
 from framecast.report.numbers import Number, Score, data_of, written
 from framecast.results import System
+from framecast.results.claims import PUBLISHED
 from framecast.results.records import Record, newest
-
-PUBLISHED = "paper"  #: the scale of the published settings
 
 T = TypeVar("T")
 

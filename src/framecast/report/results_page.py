@@ -67,7 +67,7 @@ def _list(records: Sequence[Record]) -> str:
         )
         for run in runs.runs(records)
     )
-    return _table(("study", "scale", "commit", "date", "hardware", "cells", "core time", "record"), rows)
+    return claims.markdown_table(("study", "scale", "commit", "date", "hardware", "cells", "core time", "record"), rows)
 
 
 def _answers(records: Sequence[Record]) -> str:
@@ -87,7 +87,7 @@ def _answers(records: Sequence[Record]) -> str:
         for answer in found
     )
     header = ("published by", "dataset", "system", "metric, mode", "published", "recorded", "verdict", "record")
-    return f"{told}\n{_table(header, rows)}" if found else told
+    return f"{told}\n{claims.markdown_table(header, rows)}" if found else told
 
 
 def _verdict(answer: runs.Answer) -> str:
@@ -102,7 +102,9 @@ def _scores(record: Record) -> str:
     systems = [*_each(results.systems(dataset) for dataset in datasets)]
     systems += _each(results.baselines(dataset) for dataset in datasets)
     header = ("system", *(_column(results, dataset) for dataset in datasets))
-    return _table(header, ((_named(results, datasets, system), *_row(results, datasets, system)) for system in systems))
+    return claims.markdown_table(
+        header, ((_named(results, datasets, system), *_row(results, datasets, system)) for system in systems)
+    )
 
 
 def _each(lists: Iterable[Iterable[System]]) -> list[System]:
@@ -129,8 +131,3 @@ def _written(score: Score) -> str:
 
 def _link(record: str) -> str:
     return f"[{record}]({RECORDS}/{record})"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from framecast import published
 from framecast.figures.shared import components as changes
 from framecast.report import components, curves
-from framecast.report.numbers import Number, data_of, power_of, scaled, significant, span
-from framecast.report.recorded import PUBLISHED, Recorded, anchor, as_recorded, recorded
+from framecast.report.numbers import Number, data_of, power_of, significant
+from framecast.report.recorded import Recorded, anchor, as_recorded, recorded
 from framecast.report.tables import SOURCES, AllMetrics, Glance, all_metrics, glance
 from framecast.results import System
+from framecast.results.claims import PUBLISHED
 from framecast.results.records import Machine, Record
+from framecast.upkeep.diff.words import scaled
+from framecast.upkeep.status import span
 
 MACHINES = 3  #: so many are named, the rest counted
 NOT_KNOWN = "not known"
@@ -78,13 +81,14 @@ def answers(records: Sequence[Record]) -> list[Answer]:
 
 def published_values() -> int:
     """How many measured values of the literature could have a recorded number beside them."""
-    return sum(1 for _, table, _ in _published() if table.status == "measured")
+    return sum(1 for _ in _published())
 
 
 def _published() -> Iterator[tuple[published.Source, published.Table, published.Value]]:
+    """Every value of the literature that was measured."""
     for source in published.load_all():
         for table in source.tables:
-            for value in table.values:
+            for value in table.values if table.status == "measured" else ():
                 yield source, table, value
 
 

@@ -165,7 +165,7 @@ def _film(standing: sequences.Standing, systems: tuple[Shown, ...], clips: list[
     sheet = np.stack(rows).clip(0, 1).transpose(0, 3, 1, 4, 2)  # (rows, H, T, W, C)
     height, steps, width, channels = sheet.shape[1:]
     pixels = np.rint(sheet.reshape(len(rows) * height, steps * width, channels) * 255).astype(np.uint8)
-    return Film(len(context), len(target), systems, standing, _png(pixels), width, height)
+    return Film(len(context), len(target), systems, standing, png(pixels), width, height)
 
 
 def _lines(standing: sequences.Standing, systems: tuple[Shown, ...], clips: list[dict[str, np.ndarray]]) -> Lines:
@@ -178,17 +178,18 @@ def _lines(standing: sequences.Standing, systems: tuple[Shown, ...], clips: list
         len(target),
         systems,
         standing,
-        _points(truth, 0),
-        tuple(_points(forecast, len(context)) for forecast in forecasts),
-        tuple(_points(np.abs(forecast - target), len(context)) for forecast in forecasts),
+        points(truth, 0),
+        tuple(points(forecast, len(context)) for forecast in forecasts),
+        tuple(points(np.abs(forecast - target), len(context)) for forecast in forecasts),
     )
 
 
-def _points(values: np.ndarray, start: int) -> str:
+def points(values: np.ndarray, start: int) -> str:
+    """The first channel of values (T, C) as a polyline from step ``start`` on, the value 1 at height 0."""
     return " ".join(f"{start + step + 0.5:g},{1 - value:.4f}" for step, value in enumerate(values[:, 0].tolist()))
 
 
-def _png(pixels: np.ndarray) -> str:
+def png(pixels: np.ndarray) -> str:
     """(H, W, 1 or 3) uint8 as a data URI: same pixels, same bytes."""
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, format="png", optimize=True)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from framecast import published
-from framecast.report.numbers import Number, Score, data_of, power_of, scaled, scientific, score, significant
+from framecast.report.numbers import Number, Score, data_of, power_of, scientific, score, significant
 from framecast.report.recorded import Recorded, recorded
 from framecast.results import Results, Spread, System, goodness, label, short
 from framecast.results.records import Record
 from framecast.study import catalogue
 from framecast.study.params import Study
+from framecast.upkeep.diff.words import scaled
 
 SOURCES = {
     "official": "published data",
@@ -209,11 +210,17 @@ def _entry(results: Results, column: Column, system: System, records: Sequence[R
     spread = results.spread(column.dataset, system, column.metric)
     verdict = verdict_of(results, column.dataset, system, spread, table, value) if spread else None
     data = data_of(column.dataset, system, column.metric, table.mode)
+    printed, corrected = readings(value, data, column.power)
+    return Entry(ours, printed, corrected, verdict, recorded(records, table, value, column.power))
+
+
+def readings(value: published.Value, data: dict[str, str], power: int) -> tuple[Number, Number]:
+    """A published value as it is printed, and as corrected."""
     printed, corrected = (
-        Number(significant(number, column.power), {**data, "statistic": reading, "value": repr(number)})
+        Number(significant(number, power), {**data, "statistic": reading, "value": repr(number)})
         for reading, number in (("printed", value.printed), ("corrected", value.corrected))
     )
-    return Entry(ours, printed, corrected, verdict, recorded(records, table, value, column.power))
+    return printed, corrected
 
 
 def verdict_of(
@@ -243,13 +250,13 @@ def _quotes(
     results: Results, columns: Sequence[Column], systems: Sequence[System]
 ) -> tuple[tuple[published.Source, published.Table], ...]:
     """The published tables that a grid table quotes, each once."""
-    shown = {
-        found[0].number
+    shown = [
+        found[0]
         for column in columns
         for system in systems
         if (found := results.literature(column.dataset, system, column.metric))
-    }
-    return tuple((source, table) for source in results.sources for table in source.tables if table.number in shown)
+    ]
+    return tuple((source, table) for source in results.sources for table in source.tables if table in shown)
 
 
 # --- one dataset ----------------------------------------------------------------------------------

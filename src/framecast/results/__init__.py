@@ -164,6 +164,11 @@ class Results:
             sources=published.load_all(),
         )
 
+    @property
+    def scale(self) -> str:
+        """Under which scale the cells were made; empty without a scored one."""
+        return next((cell.score["scale"] for cell in self.cells if cell.score_folder is not None), "")
+
     def scored(self, dataset: str, system: System | None = None) -> list[CellFiles]:
         """The evaluated cells of a dataset (of one system), in order of seed."""
         return list(self._scored.get((dataset, system), []))
@@ -259,7 +264,10 @@ class Results:
         return Spread.of(np.array(list(self.by_seed(dataset, system, metric, mode, steps).values())))
 
     def compared(self, dataset: str, metric: str, mode: str | None = None) -> pd.DataFrame:
-        """The paired comparisons of a dataset by one metric in one mode, in the order of the table."""
+        """The paired comparisons of a dataset by one metric in one mode, in the order of the table.
+
+        Two of which one has no number by this metric, since it is not defined for its forecasts, are not compared.
+        """
         return self.comparisons.iloc[self._compared.get((dataset, metric, mode or self.primary_mode(dataset)), [])]
 
     @cached_property
@@ -267,8 +275,10 @@ class Results:
         """Where the rows of a dataset, metric and mode lie in the comparisons."""
         found: dict[tuple[str, str, str], list[int]] = {}
         columns = [self.comparisons[column].tolist() for column in ("dataset", "metric", "mode")]
+        is_defined = self.comparisons["difference"].notna().tolist()
         for at, key in enumerate(zip(*columns, strict=True)):
-            found.setdefault(key, []).append(at)
+            if is_defined[at]:
+                found.setdefault(key, []).append(at)
         return found
 
     def best_reachable(self, dataset: str, metric: str) -> published.BestReachable | None:
@@ -330,7 +340,7 @@ def read_table(path: Path, columns: Sequence[str], cure: str = "evaluate again")
     if not path.stat().st_size:  # a study without a single comparison
         return pd.DataFrame(columns=list(columns))
     # A key is eight hex digits: without a type, "12345678" would become a number and "1e234567" infinity.
-    texts = ("key", "dataset", "model", "loss", "mode", "metric")
+    texts = ("key", "dataset", "model", "loss", "mode", "metric", "kind", "a", "b", "claimed")
     kinds = {**dict.fromkeys(texts, str), "depth": "Int64", "seed": "Int64"}
     table = pd.read_csv(path, dtype={name: kind for name, kind in kinds.items() if name in columns})
     if absent := [name for name in columns if name not in table.columns]:

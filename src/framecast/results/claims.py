@@ -47,8 +47,7 @@ class Held:
     @property
     def scale(self) -> str:
         """Under which scale its cells were made; empty without any."""
-        scored = (cell for cell in self.results.cells if cell.score_folder is not None)
-        return next((cell.score["scale"] for cell in scored), "")
+        return self.results.scale
 
 
 @dataclass(frozen=True)

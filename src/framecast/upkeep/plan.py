@@ -103,15 +103,17 @@ def _misfits(jobs: list[Planned], site: "Site") -> Iterator[str]:
         yield "no Slurm controller answers, so nothing can be submitted (`framecast doctor`)"
         return
     for name, gpus in {(site.partition, True), (site.cpu_partition or site.partition, False)}:
-        mine = [part for part in found if (part.name == name if name else part.default)]
+        names = name.split(",") if name else [part.name for part in found if part.default]
+        mine = [part for part in found if part.name in names]
         wanted = [job.asks for job in jobs if bool(job.asks.gpus) == gpus]
         if not wanted:
             continue
-        if not mine:
-            yield f"partition {name!r} is not one of {', '.join(sorted({part.name for part in found}))}"
+        known = sorted({part.name for part in found})
+        if strangers := [one for one in names or [name] if one not in known]:
+            yield f"partition {strangers[0]!r} is not one of {', '.join(known)}"
             continue
         memory, minutes = max(ask.mem_mb for ask in wanted), max(ask.minutes for ask in wanted)
-        cpus, there = max(ask.cpus for ask in wanted), mine[0].name
+        cpus, there = max(ask.cpus for ask in wanted), ",".join(dict.fromkeys(part.name for part in mine))
         limit = max((part.minutes if part.minutes is not None else float("inf")) for part in mine)
         if memory > (most := max(part.memory_mb for part in mine)):
             yield f"{memory} MB in partition {there}, whose nodes have {most} MB"

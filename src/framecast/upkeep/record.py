@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from framecast import artifacts
@@ -28,7 +29,7 @@ from framecast.results.records import (
     Spent,
 )
 from framecast.study import checkout, reading
-from framecast.study.grid import RECORD_CLAIMS, RECORD_TABLES
+from framecast.study.grid import RECORD_CLAIMS, RECORD_FILES, RECORD_TABLES
 from framecast.study.mistakes import as_tree, unknown
 from framecast.upkeep import history
 
@@ -65,10 +66,15 @@ def record(grid: "Grid", study: str, datasets: Sequence[str] = ()) -> Path:
     cells = [cell for cell in every if not datasets or cell.dataset in datasets]
     left_out = tuple(name for name in held if datasets and name not in datasets)
     _refuse_unfinished(grid, study, cells)
-    tabulate(grid, cells, folder, RECORD_TABLES)
-    _write_claims(grid, cells, folder)
-    made = {name: artifacts.sha256_of(folder / name) for name in (*RECORD_TABLES, RECORD_CLAIMS)}
-    artifacts.write_json(folder / "record.json", as_tree(_facts(grid, study, cells, left_out, commit, made)))
+    with TemporaryDirectory() as name:
+        place = Path(name)
+        tabulate(grid, cells, place, RECORD_TABLES)
+        _write_claims(grid, cells, place)
+        made = {name: artifacts.sha256_of(place / name) for name in (*RECORD_TABLES, RECORD_CLAIMS)}
+        artifacts.write_json(place / "record.json", as_tree(_facts(grid, study, cells, left_out, commit, made)))
+        with artifacts.together([folder / name for name in RECORD_FILES]) as whole:
+            for path, name in zip(whole, RECORD_FILES, strict=True):
+                path.write_bytes((place / name).read_bytes())
     return folder
 
 

@@ -100,11 +100,16 @@ def _progress(last: "Attempt") -> str:
     where = f"job {last.job} on {last.host}" if last.job else f"process {last.pid} on {last.host}"
     if not last.steps:
         return where
-    left = f", {_span((last.steps - last.step) / last.rate)} left" if last.rate else ""
+    left = f", {span((last.steps - last.step) / last.rate)} left" if last.rate else ""
     return f"step {last.step}/{last.steps}{left}, {where}"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A stretch of time in the unit that suits it.
+
+    >>> span(85.0), span(5400.0), span(90000.0)
+    ('85 s', '90 min', '25.0 h')
+    """
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -33,7 +33,7 @@ const compare = (a, b) => {
   if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
   return a.localeCompare(b);
 };
-const isMissing = (value) => value === "" || value === "–" || value === "not run";
+const isMissing = (value) => value === "" || value === "–" || value === "nan" || value === "not run";
 
 const sortBy = (table, rows, column, order) => {
   const sorted = rows.map((row) => [worth(row, column), row]);

@@ -114,13 +114,18 @@ def numbers(before: Side, after: Side, metrics: Iterable[str], cells: frozenset[
 
 
 def findings(before: Side, after: Side, wanted: Iterable[Number]) -> list[Moved]:
-    """The paired comparisons between systems whose verdict changed, as far as they are about these numbers."""
+    """The paired comparisons between systems whose verdict changed, as far as they are about these numbers.
+
+    One by a metric that is not defined on a side has no verdict there.
+    """
     about = {(number.dataset, number.mode, number.metric, str(number.system)) for number in wanted}
     moved = []
     for pair in dict.fromkeys((*after.findings, *before.findings)):
         old, new = before.findings.get(pair), after.findings.get(pair)
         both = {(*pair[:3], pair[3]), (*pair[:3], pair[4])}
-        if old and new and both <= about and old.verdict != new.verdict:
+        if not (old and new and old.is_defined and new.is_defined):
+            continue
+        if both <= about and old.verdict != new.verdict:
             moved.append(Moved(pair, old, new))
     return moved
 

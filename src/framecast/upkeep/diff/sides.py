@@ -64,6 +64,11 @@ class Finding:
     high: float
     verdict: str
 
+    @property
+    def is_defined(self) -> bool:
+        """Whether the metric is defined for both: of what is not, nobody is better."""
+        return not math.isnan(self.difference)
+
 
 Pair = tuple[str, str, str, str, str]  #: dataset, mode, metric, a, b
 
