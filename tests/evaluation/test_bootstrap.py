@@ -101,6 +101,13 @@ def test_equal_errors_do_not_differ():
     assert compare(a[0], a[0]) == bootstrap.Comparison(0.0, 0.0, 0.0, 50, "no difference")
 
 
+@pytest.mark.parametrize("better", ["lower", "higher", "one"])
+def test_of_what_is_not_defined_nobody_is_better(better: bootstrap.Better):
+    defined, undefined = np.full(20, 0.5), np.where(np.arange(20) == 3, np.nan, 0.5)
+    for pair in ((defined, undefined), (undefined, defined)):
+        assert compare(*pair, better=better).verdict == "no difference"
+
+
 def test_spread():
     assert spread([1.0, 2.0, 3.0]) == (2.0, 1.0)
     assert spread([4.0]) == (4.0, None)

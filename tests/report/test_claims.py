@@ -1,6 +1,7 @@
 """What the sources claim: judged on made-up results whose truth is known, and shipped whole."""
 
 import json
+import math
 import shlex
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -247,6 +248,8 @@ def test_a_level_and_some_steps_of_the_forecast():
         assert judge(claim(steps), made).word == word
     early = stated("below", Side("a", ("mse",), steps=(1, 2)), Side("a", ("mse",), steps=(3, 4)))
     assert only(judge(claim(early), made)).found.estimate == pytest.approx(-0.4)
+    beyond = stated("below", Side("a", ("mse",), steps=(1, 2)), Side("a", ("mse",), steps=(3, 9)))
+    assert judge(claim(beyond), made).missing == ("step 9 of one/a/depth-1/mse, which forecasts 4",)
 
 
 def test_a_rise_is_asked_of_every_step_and_the_weakest_is_shown():
@@ -260,6 +263,8 @@ def test_a_rise_is_asked_of_every_step_and_the_weakest_is_shown():
         assert only(finding).step == step
     flat = judge(claim(stated("falling", b=None)), results(cells("a", [0.8, 0.6, 0.4, 0.2])))
     assert flat.word == "holds"
+    undefined = judge(claim(stated("rising", b=None)), results(cells("a", [0.2, 0.4, math.nan, 0.8])))
+    assert (undefined.word, "is not defined" in undefined.reasons[0]) == ("undecided", True)
     each = judge(claim(stated(each_step=True)), results(cells("a", [0.9, 0.9, 1.2, 0.9]), cells("b", 1.0)))
     assert (each.word, only(each).step, only(each).count) == ("does not hold", 3, 4)
 

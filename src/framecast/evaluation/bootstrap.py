@@ -57,7 +57,8 @@ def compare(
 
     ``groups`` says which sequences are drawn together; by default each stands alone.
     ``better`` says which way the metric improves; ``"one"`` is towards 1, from either side, and there the forecaster
-    whose mean is nearer to 1 is the better one. The verdict is "no difference" when the interval contains 0.
+    whose mean is nearer to 1 is the better one. The verdict is "no difference" when the interval contains 0, or when
+    one of the errors is NaN, since nothing is better than what has no value.
     """
     a, b = np.atleast_2d(np.asarray(a, np.float64)), np.atleast_2d(np.asarray(b, np.float64))
     low, high = _interval(a, b, groups, resamples, np.random.default_rng(seed))
@@ -66,7 +67,7 @@ def compare(
         low=low,
         high=high,
         sequences=a.shape[1],
-        verdict="no difference" if low <= 0 <= high else _winner(float(a.mean()), float(b.mean()), better),
+        verdict="no difference" if not (low > 0 or high < 0) else _winner(float(a.mean()), float(b.mean()), better),
     )
 
 

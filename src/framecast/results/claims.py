@@ -95,6 +95,11 @@ class Outcome:
         return self.seeds > 1 and self._lies(wider, -1)
 
     @property
+    def is_defined(self) -> bool:
+        """Whether there is a number at all."""
+        return not math.isnan(self.found.estimate)
+
+    @property
     def leaning(self) -> float:
         """How far it speaks for the claim, in half widths of its interval where it has one."""
         distance = self._towards * (self.found.estimate - self.threshold)
@@ -311,9 +316,7 @@ def _outcome(statement: Statement, held: Held, dataset: str, metric: str, side: 
         claimed=_claimed(statement, metric),
         threshold=_threshold(statement, sides),
         found=Interval(math.nan),
-        sequences=0
-        if metric in MEASURES
-        else min(int(cell.score["sequences"]) for part in parts for cell in part.cells),
+        sequences=0 if sides[0].is_of_training else _sequences(parts),
         seeds=min(trained, default=2),  # baselines alone leave nothing to chance
         lengths=results.lengths(dataset, statement.mode),
         sources=tuple(sorted({cell.score["source"] for part in parts for cell in part.cells})),
@@ -323,7 +326,8 @@ def _outcome(statement: Statement, held: Held, dataset: str, metric: str, side: 
         record=held.record,
     )
     measured = list(_at_each_step(statement, base, sides)) or [replace(base, found=interval(base.kind, sides))]
-    weakest = replace(min(measured, key=lambda outcome: outcome.leaning), count=len(measured))
+    weakest = min(measured, key=lambda outcome: (outcome.is_defined, outcome.leaning))
+    weakest = replace(weakest, count=len(measured))
     weakest = _as_recorded(weakest, held.known)
     return replace(weakest, reason=_without_interval(weakest, parts))
 
@@ -388,7 +392,7 @@ def _without_interval(outcome: Outcome, parts: Sequence[Measured]) -> str:
         return ""
     if outcome.metric in MEASURES:
         return f"{outcome.metric} is measured on each training, and nothing here has it of all of them"
-    if math.isnan(outcome.found.estimate):
+    if not outcome.is_defined:
         return f"{outcome.metric} is not defined there, or is 0 where it is divided by"
     if outcome.record:
         return "no interval: git keeps no score of each test sequence, and the record has none of this comparison"
@@ -402,9 +406,13 @@ def _absent(part: Measured) -> str:
     name = "/".join(filter(None, (part.dataset, part.system.model, _depth(part.system), part.system.loss)))
     if not part.cells:
         return name
-    if part.is_of_training or len(part.results.values(part.dataset, part.system, part.metric, part.mode)):
-        return ""
-    return f"{part.metric} of {name}" + ("" if part.mode in part.results.modes(part.dataset) else f", {part.mode}")
+    if part.mode not in part.results.modes(part.dataset):
+        return f"{part.metric} of {name}, {part.mode}"
+    _, horizon = part.results.lengths(part.dataset, part.mode)
+    if part.steps and part.steps[1] > horizon:
+        return f"step {part.steps[1]} of {name}, which forecasts {horizon}"
+    is_there = part.is_of_training or len(part.results.values(part.dataset, part.system, part.metric, part.mode))
+    return "" if is_there else f"{part.metric} of {name}"
 
 
 def _depth(system: System) -> str:
