@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
@@ -22,6 +21,7 @@ from framecast.data.formats.sha256sums import write_sums
 from framecast.study import reading
 from framecast.study.grid import Cell, Grid
 from tests import kill_loop
+from tests.conftest import until
 from tests.kill_loop import CELL
 
 pytestmark = pytest.mark.slow
@@ -380,8 +380,7 @@ def test_a_second_training_of_a_cell_names_the_first(place: Place, calm: Place) 
     original = path.read_text()
     path.write_text(original.replace("epochs: 30", "epochs: 100000"))
     first = place.start("train", CELL)
-    while not list(place.folder.glob("data/checkpoints/**/lease.json")):
-        time.sleep(0.01)
+    until(lambda: list(place.folder.glob("data/checkpoints/**/lease.json")) or not first.is_alive(), "it trains")
     second = place("train", CELL)
     second.in_one_line(CELL, f"process {first.pid} on ", "is training it; wait for that one or stop it")
     os.kill(int(first.pid or 0), signal.SIGTERM)
