@@ -177,13 +177,12 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     def _end_with_its_folder(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """End at once, with the jobs, where the folder of this run was removed: no file of it can be written any more,
         and what would be done at an orderly end begins with such files."""
-        try:
-            os.getcwd()
-        except FileNotFoundError:
-            print(f"framecast: {self._folder}: was removed; ending, with {len(active_jobs)} jobs", file=sys.stderr)
+        if _working_folder_is_gone():
+            print(
+                f"framecast: {self._folder}: was removed; ending, and cancelling the jobs", file=sys.stderr, flush=True
+            )
             with contextlib.suppress(Exception):
                 self.cancel_jobs(active_jobs)
-            sys.stderr.flush()
             os._exit(1)
 
     def _known(self) -> set[str] | None:
@@ -214,6 +213,16 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             return False
         del self._missing[job_id]  # a controller that has lost its state gives the same number to another job
         return True
+
+
+def _working_folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    except OSError:  # a network file system that is away comes back
+        return False
+    return False
 
 
 def _refusal(message: str) -> str:

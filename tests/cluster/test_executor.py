@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -81,14 +82,20 @@ def test_jobs_outlive_a_controller_that_does_not_answer_for_however_long(
 def test_a_driver_ends_with_its_folder_and_cancels_its_jobs(
     executor: Executor, slurm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def stale() -> str:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
     exits: list[int] = []
     monkeypatch.setattr(os, "_exit", exits.append)
     (slurm / "squeue.says").write_text("7|RUNNING\n")
     assert looked_at(executor, [submitted(7)])
+    with monkeypatch.context() as away:
+        away.setattr(os, "getcwd", stale)
+        assert looked_at(executor, [submitted(7)])
     assert exits == []
     folder = Path.cwd()
     shutil.rmtree(folder)
     looked_at(executor, [submitted(7)])
     assert exits == [1]
-    assert f"framecast: {folder}: was removed; ending, with 1 jobs" in capsys.readouterr().err
+    assert f"framecast: {folder}: was removed; ending, and cancelling the jobs" in capsys.readouterr().err
     assert (slurm / "scancel.log").read_text() == "7\n"
