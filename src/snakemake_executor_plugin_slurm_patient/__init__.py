@@ -9,7 +9,8 @@ happens to every grid of hundreds of cells is answered here, where it would lose
 * A job that the controller no longer knows is given up after ``GONE_SECONDS``: finished where its outputs stand, else
   failed with that reason, which hands it to ``retries``. A second writer is impossible all the same: cells are leased.
 * While the controller does not answer, however long, jobs are as they were. There they are dropped after some queries
-  without an answer, and a driver that has dropped its jobs never ends, nor looks at them again.
+  without an answer, and a driver that has dropped its jobs never ends, nor looks at them again
+  (``docs/upstream/slurm-plugin-dropped-jobs.md``).
 * A driver whose folder was removed ends, and cancels its jobs: nothing that they make has a place any more.
 
 ``--slurm-patient-patience`` multiplies all pauses: below 1 for a small cluster of one's own, above for a busy one.
