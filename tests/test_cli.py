@@ -1,5 +1,6 @@
 """How a command ends that cannot do what it is asked: one line on standard error, whatever the reason."""
 
+import gc
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,10 +15,17 @@ from framecast import cli
 Ends = Callable[[], str]
 
 
-@pytest.fixture
-def ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ends:
-    """The line that ``framecast grid`` ends with, in this process."""
+@pytest.fixture(autouse=True)
+def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``framecast grid``, in this process, which goes on afterwards in the surroundings that it has."""
     monkeypatch.setattr(sys, "argv", ["framecast", "grid"])
+    monkeypatch.setattr(cli, "_forget_surroundings", lambda: None)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+
+
+@pytest.fixture
+def ends(capsys: pytest.CaptureFixture[str]) -> Ends:
+    """The line that the command ends with."""
 
     def line() -> str:
         with pytest.raises(SystemExit) as found:
@@ -60,7 +68,6 @@ def test_sizes_that_no_memory_holds(ends: Ends, study: Path, monkeypatch: pytest
 
 
 def test_a_fault_of_ours_is_not_taken_for_a_lack_of_memory(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["framecast", "grid"])
     monkeypatch.setattr(cli, "_grid", lambda: int("one"))
     with pytest.raises(ValueError, match="invalid literal"):
         cli.main()
