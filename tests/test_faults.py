@@ -358,7 +358,8 @@ def test_a_file_where_a_folder_must_be(place: Place) -> None:
 
 def test_more_than_memory_holds(place: Place) -> None:
     path = place.folder / "params.yaml"
-    path.write_text(path.read_text().replace("train: 64", f"train: {10**14}"))
+    asked = f"kind: generated_noise, context: {10**9}, horizon: 5, train: {10**6}"
+    path.write_text(path.read_text().replace("kind: generated_sins, context: 5, horizon: 5, train: 64", asked))
     place("prepare", "generated_sins").in_one_line("out of memory")
 
 
