@@ -3,6 +3,7 @@
 import gc
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,14 @@ def ends(capsys: pytest.CaptureFixture[str]) -> Ends:
 
 def test_a_folder_that_was_removed(ends: Ends, study: Path) -> None:
     shutil.rmtree(study)
+    assert ends() == "framecast: the working folder, which was removed: no such file or directory"
+
+
+def test_a_folder_that_is_removed_while_its_cells_are_watched(
+    ends: Ends, study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["framecast", "status", "--watch"])
+    monkeypatch.setattr(time, "sleep", lambda _: shutil.rmtree(study))
     assert ends() == "framecast: the working folder, which was removed: no such file or directory"
 
 
