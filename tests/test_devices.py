@@ -105,6 +105,12 @@ def test_a_gpu_that_is_not_there_is_never_replaced_by_the_cpu() -> None:
     assert devices.choose("auto").type == "cpu"
 
 
+@pytest.mark.parametrize("name", ["meta", "mps", "tpu", "", "cuda:x"])
+def test_what_is_neither_cpu_nor_gpu_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=f"^--device: found '{name}'; allowed: auto, cpu, cuda, cuda:N$"):
+        devices.choose(name)
+
+
 def test_only_the_visible_gpus_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     assert devices.visible(2) == ["2", "5"]

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
@@ -22,6 +21,7 @@ from framecast.data.formats.sha256sums import write_sums
 from framecast.study import reading
 from framecast.study.grid import Cell, Grid
 from tests import kill_loop
+from tests.conftest import until
 from tests.kill_loop import CELL
 
 pytestmark = pytest.mark.slow
@@ -358,7 +358,8 @@ def test_a_file_where_a_folder_must_be(place: Place) -> None:
 
 def test_more_than_memory_holds(place: Place) -> None:
     path = place.folder / "params.yaml"
-    path.write_text(path.read_text().replace("train: 64", f"train: {10**14}"))
+    asked = f"kind: generated_noise, context: {10**9}, horizon: 5, train: {10**6}"
+    path.write_text(path.read_text().replace("kind: generated_sins, context: 5, horizon: 5, train: 64", asked))
     place("prepare", "generated_sins").in_one_line("out of memory")
 
 
@@ -380,8 +381,7 @@ def test_a_second_training_of_a_cell_names_the_first(place: Place, calm: Place) 
     original = path.read_text()
     path.write_text(original.replace("epochs: 30", "epochs: 100000"))
     first = place.start("train", CELL)
-    while not list(place.folder.glob("data/checkpoints/**/lease.json")):
-        time.sleep(0.01)
+    until(lambda: list(place.folder.glob("data/checkpoints/**/lease.json")) or not first.is_alive(), "it trains")
     second = place("train", CELL)
     second.in_one_line(CELL, f"process {first.pid} on ", "is training it; wait for that one or stop it")
     os.kill(int(first.pid or 0), signal.SIGTERM)

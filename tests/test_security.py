@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from itertools import cycle
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -109,8 +108,9 @@ def test_the_programs_refuse_them_in_one_line_and_run_nothing(tmp_path: Path) ->
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
     before = sorted(path.name for path in tmp_path.iterdir())
-    for section, name in zip(cycle(SECTIONS), HOSTILE.values(), strict=False):
-        (tmp_path / "params.yaml").write_text(renamed(section, name), encoding="utf-8")
+    worst = ("a command", "a substitution", "backquotes", "a path up", "a newline", "an option", "braces")
+    for section, kind in zip(SECTIONS, worst, strict=True):  # each name in each section: above, in this process
+        (tmp_path / "params.yaml").write_text(renamed(section, HOSTILE[kind]), encoding="utf-8")
         told = one_line(run("framecast", "grid", cwd=tmp_path, check=False))
         planned = run("snakemake", "--dry-run", cwd=tmp_path, check=False)
         assert planned.returncode == 1

@@ -156,7 +156,9 @@ def train(
     device: Device = "auto",
     time_budget: Annotated[
         float,
-        typer.Option(help="stop in time, with exit code 75, after this many seconds; in a Slurm job: before its end"),
+        typer.Option(
+            help="stop in time, with exit code 75, after this many seconds; in a Slurm job: before its end", min=0
+        ),
     ] = 0,
     requeue: Annotated[bool, typer.Option("--requeue", help="in a Slurm job: then ask for the next slice")] = False,
     checkpoint_minutes: Annotated[float, typer.Option(help="minutes between checkpoints", min=0.001)] = 5,
@@ -541,7 +543,11 @@ _REFUSALS = {
     errno.EACCES: "permission denied; make it writable for this user",
 }
 
-_OUT_OF_MEMORY = re.compile(r"can't allocate memory|out of memory", re.IGNORECASE)  # torch's words, CPU and GPU
+# In the words of torch, for CPU and GPU, and of NumPy; also of sizes that are past counting.
+_OUT_OF_MEMORY = re.compile(
+    r"can't allocate memory|out of memory|size calculation overflowed|array is too big|maximum allowed (size|dim)",
+    re.IGNORECASE,
+)
 
 
 def main() -> None:
@@ -554,9 +560,9 @@ def main() -> None:
     except OSError as error:
         if error.errno is None:  # not the system's word, so a fault of ours
             raise
-        where = os.fsdecode(error.filename) if error.filename else os.getcwd()
+        where = os.fsdecode(error.filename) if error.filename else _here()
         _leave(f"{where}: {_REFUSALS.get(error.errno, (error.strerror or '').lower())}", 1)
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, ValueError) as error:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             _leave(f"{_in_short(error)}; write compile: off in params.yaml, or mend what it names", 1)
         if not (isinstance(error, MemoryError) or _OUT_OF_MEMORY.search(str(error))):
@@ -567,6 +573,14 @@ def main() -> None:
         # What torch's modules hold is freed by the end of the process: to search it for cycles first takes half as long
         # as importing it did, and a study starts hundreds of processes.
         gc.freeze()
+
+
+def _here() -> str:
+    """The working folder in words, which may have been removed under somebody's feet."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "the working folder, which was removed"
 
 
 def _forget_surroundings() -> None:

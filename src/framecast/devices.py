@@ -31,7 +31,9 @@ def choose(name: str) -> "torch.device":
         device = torch.device(name)
     except RuntimeError:
         raise UserError(f"--device: found {name!r}; allowed: auto, cpu, cuda, cuda:N") from None
-    if device.type != "cuda":
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device: found {name!r}; allowed: auto, cpu, cuda, cuda:N")
+    if device.type == "cpu":
         return device
     if (device.index or 0) >= count:
         raise UserError(f"--device: found {name!r}, and this machine has {count} CUDA devices")

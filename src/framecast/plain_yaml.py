@@ -39,12 +39,14 @@ RESOLVED = (
 def read(path: Path) -> Any:
     """The tree of a YAML file: mappings, lists, text, numbers, truth values and None.
 
-    Raises UserError, one line, when the file is missing or ``parsed`` finds a mistake in it.
+    Raises UserError, one line, when the file is missing or cannot be read, or ``parsed`` finds a mistake in it.
     """
     try:
         return parsed(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run framecast from the root of the repository") from None
+    except OSError as error:
+        raise UserError(f"{path}: {str(error.strerror).lower()}; allowed: a file that this user can read") from None
 
 
 def parsed(content: bytes, name: str) -> Any:
@@ -57,11 +59,19 @@ def parsed(content: bytes, name: str) -> Any:
         return yaml.load(io.StringIO(content.decode(), newline=None).read(), Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         where = f"line {error.problem_mark.line + 1}" if error.problem_mark else "unclear where"
-        what = " ".join(str(error.problem or error.context).split())
+        what = " ".join(_problem(error).split())
         allowed = "" if "; allowed: " in what else "; allowed: valid YAML, every key once, no tabs"
         raise UserError(f"{name}: {where}: {what}{allowed}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{name}: not readable: {' '.join(str(error).split())}; allowed: YAML in UTF-8") from None
+
+
+def _problem(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong, also where the library's sentence about it begins in what it calls the context."""
+    problem = str(error.problem or error.context)
+    if problem == "second occurrence":
+        return str(error.context).split(";")[0]
+    return f"{error.context}, {problem}" if problem.startswith("but ") else problem
 
 
 def number(text: str) -> int | float | str:
@@ -97,6 +107,8 @@ class _Loader(yaml.SafeLoader):
             return super().compose_node(parent, index)
         if event.tag not in (None, "!", f"{TAG}str", f"{TAG}seq", f"{TAG}map"):
             raise _wrong(f"found the type {event.tag.removeprefix(TAG)}; allowed: plain values without one", event)
+        if any("\ud800" <= letter <= "\udfff" for letter in getattr(event, "value", "")):
+            raise _wrong("found half a letter (\\ud800 to \\udfff); allowed: whole ones, as \\U0001F600", event)
         values, reached = self._values, self._reached
         self._reached = self._depth
         self._add(1, 1, event)

@@ -22,7 +22,7 @@ def each_once(values: Values) -> Values:
     return values
 
 
-PositiveInt = Annotated[int, Interval(gt=0, lt=2**63)]
+PositiveInt = Annotated[int, Interval(gt=0, lt=2**31)]  #: of what is counted: more of anything fits into no computer
 NonNegativeInt = Annotated[int, Interval(ge=0, lt=2**63)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]

@@ -1,19 +1,26 @@
 """Snakemake's Slurm executor, with patience: ``executor: slurm-patient``.
 
-Everything is done by snakemake-executor-plugin-slurm; its options are the same, under ``--slurm-patient-…``. Two things
-that happen to every grid of hundreds of cells are answered here, because there they lose jobs or wait for ever:
+Everything is done by snakemake-executor-plugin-slurm; its options are the same, under ``--slurm-patient-…``. What
+happens to every grid of hundreds of cells is answered here, where it would lose jobs or wait for ever:
 
 * A submission that fails for a passing reason (controller restarting, too many jobs in the queue) is tried again
   with growing pauses, those of ``BACK_OFF``, and does not use up one of the job's ``retries``. One that Slurm will
   never accept (no such partition, more memory than any node has) ends the job at once: ``retries`` are refused, too.
 * A job that the controller no longer knows is given up after ``GONE_SECONDS``: finished where its outputs stand, else
   failed with that reason, which hands it to ``retries``. A second writer is impossible all the same: cells are leased.
+* While the controller does not answer, however long, jobs are as they were. There they are dropped after some queries
+  without an answer, and a driver that has dropped its jobs never ends, nor looks at them again
+  (``docs/upstream/slurm-plugin-dropped-jobs.md``).
+* A driver whose folder was removed ends, and cancels its jobs: nothing that they make has a place any more.
 
 ``--slurm-patient-patience`` multiplies all pauses: below 1 for a small cluster of one's own, above for a busy one.
 """
 
+import contextlib
+import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
@@ -81,6 +88,9 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
     def __post_init__(self, test_mode: bool = False) -> None:
         # First what the thread reads that looks at the queue, for it runs already.
         self._patience = float(self.workflow.executor_settings.patience)
+        self._folder = os.getcwd()
+        self._is_silent = False  # the controller, at the last look
+        self._ended: dict[int, SubmittedJobInfo] = {}
         self._tries: dict[Any, int] = {}
         self._missing: dict[str, tuple[int, float]] = {}
         self._releases: dict[str, int] = {}
@@ -114,7 +124,12 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._tries.pop(job_info.job, None)
         super()._report_job_submission_threadsafe(job_info)
 
-    # --- jobs that failed -------------------------------------------------------------------------
+    # --- jobs that ended --------------------------------------------------------------------------
+
+    def report_job_success(self, job_info: SubmittedJobInfo) -> None:
+        """Remember that this one is over."""
+        self._ended[id(job_info)] = job_info
+        super().report_job_success(job_info)
 
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **more: Any) -> None:
         """Say in one line which job failed and why: a quiet Snakemake would only say that it starts a job again."""
@@ -124,6 +139,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             self.logger.warning(f"{_named(job_info.job)}: its job ended badly, and its outputs are whole")
             self.report_job_success(job_info)
             return
+        self._ended[id(job_info)] = job_info
         told = " ".join((msg or "failed").split()).replace(USELESS, "")
         self.logger.error(told if _named(job_info.job) in told else f"{_named(job_info.job)}: {told}")
         super().report_job_error(job_info, msg=msg, **more)
@@ -132,7 +148,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
         """The jobs that still run; those that the controller has forgotten are ended."""
-        running = [job_info async for job_info in super().check_active_jobs(active_jobs)]
+        self._end_with_its_folder(active_jobs)
+        running = await self._not_ended(active_jobs)
         interval: float = self.next_seconds_between_status_checks  # type: ignore[has-type]
         self.next_seconds_between_status_checks = min(interval, LOOK_SECONDS * self._patience)
         known = self._known() if running and self.get_status_command() == "squeue" else None
@@ -146,6 +163,28 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
                     f"Slurm no longer knows job {job_info.external_jobid} ({_named(job_info.job)}), nor has it finished"
                 )
                 self.report_job_error(job_info, msg=told, aux_logs=[str(job_info.aux["slurm_logfile"])])
+
+    async def _not_ended(self, active_jobs: list[SubmittedJobInfo]) -> list[SubmittedJobInfo]:
+        """The jobs of which nobody says that they are over, be it that nobody says anything."""
+        self._ended.clear()
+        told = {id(job_info) async for job_info in super().check_active_jobs(active_jobs)}
+        running = [job_info for job_info in active_jobs if id(job_info) not in self._ended]
+        is_silent = any(id(job_info) not in told for job_info in running)
+        if is_silent and not self._is_silent:
+            self.logger.warning(f"{self.get_status_command()} does not answer; {len(running)} jobs wait until it does")
+        self._is_silent = is_silent
+        return running
+
+    def _end_with_its_folder(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """End at once, with the jobs, where the folder of this run was removed: no file of it can be written any more,
+        and what would be done at an orderly end begins with such files."""
+        if _working_folder_is_gone():
+            print(
+                f"framecast: {self._folder}: was removed; ending, and cancelling the jobs", file=sys.stderr, flush=True
+            )
+            with contextlib.suppress(Exception):
+                self.cancel_jobs(active_jobs)
+            os._exit(1)
 
     def _known(self) -> set[str] | None:
         """Every job of this run that the controller remembers, with its array's id; None where it does not answer.
@@ -175,6 +214,16 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
             return False
         del self._missing[job_id]  # a controller that has lost its state gives the same number to another job
         return True
+
+
+def _working_folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    except OSError:  # a network file system that is away comes back
+        return False
+    return False
 
 
 def _refusal(message: str) -> str:

@@ -151,8 +151,16 @@ def test_an_attempt_that_was_killed_is_judged_by_its_last_heartbeat(
     ("variable", "value", "told"),
     [
         ("FRAMECAST_GPUS", "many", 'environment: FRAMECAST_GPUS: found "many"; allowed: a whole number'),
-        ("FRAMECAST_PARTITION", "gpu; rm -rf /", "environment: FRAMECAST_PARTITION: found"),
-        ("FRAMECAST_EXTRA", "--qos=$(id)", "environment: FRAMECAST_EXTRA: found"),
+        (
+            "FRAMECAST_PARTITION",
+            "gpu; rm -rf /",
+            'FRAMECAST_PARTITION: found "gpu; rm -rf /"; allowed: letters, digits and any of _.,:@+-, at most 200',
+        ),
+        (
+            "FRAMECAST_EXTRA",
+            "--qos=$(id)",
+            'environment: FRAMECAST_EXTRA: found "--qos=$(id)"; allowed: flags like --exclusive --mail-type=END',
+        ),
         ("FRAMECAST_DEVICE", "tpu", "environment: FRAMECAST_DEVICE: found"),
         ("FRAMECAST_MARGIN", "86400", "margin: found 86400 s with a walltime of 1440 minutes; allowed: less than that"),
         ("FRAMECAST_SITE", "/nowhere.yaml", "/nowhere.yaml: not found"),

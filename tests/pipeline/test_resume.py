@@ -531,20 +531,22 @@ def test_only_what_writes_counts_as_alive(
 ) -> None:
     programs, below = tmp_path_factory.mktemp("programs"), study / "below"
     below.mkdir()
-    for name, arguments, cwd in (
+    looks_on: list[tuple[str, tuple[str, ...], Path]] = [
         ("framecast", ("status", "--watch"), study),
         ("framecast", ("train", "a"), below),
         ("snakemake", (), programs),
         ("less", ("snakemake", "dvc.yaml"), study),
-    ):
-        with pretending(programs, name, *arguments, cwd=cwd):
-            record()
-            resume()
-    for name, arguments, cwd in (
+    ]
+    writes: list[tuple[str, tuple[str, ...], Path]] = [
         ("framecast", ("evaluate", "a"), study),
         ("snakemake", (), study),
         ("dvc", ("repro",), below),
-    ):
+    ]
+    for name, arguments, cwd in looks_on:
+        with pretending(programs, name, *arguments, cwd=cwd):
+            record()
+            resume()
+    for name, arguments, cwd in writes:
         with pretending(programs, name, *arguments, cwd=cwd) as process:
             record()
             named = " ".join([name, *arguments])

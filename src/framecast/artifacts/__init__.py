@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
     What the system refuses is an OSError that names ``path``, also from a library that reports it as text only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{_nobody_elses()}.partial")
     try:
         yield partial
         partial.chmod(0o666 & ~_UMASK)  # some writers make files that only their owner can read
@@ -66,7 +66,8 @@ def replacing(path: Path) -> Iterator[Path]:
         number = int(refusal[1])
         raise OSError(number, os.strerror(number), str(path)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written nothing can be removed, which is not what went wrong
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def together(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
     Where something fails, what was there before is there again, and no folder is left that was made for them.
     """
-    whole = {path.with_name(f".{path.name}.{os.getpid()}.whole"): path for path in paths}
+    whole = {path.with_name(f".{path.name}.{_nobody_elses()}.whole"): path for path in paths}
     made = {folder for path in paths for folder in path.parents if not folder.exists()}
     try:
         with ExitStack() as stack:
@@ -94,7 +95,7 @@ def together(paths: Sequence[Path]) -> Iterator[list[Path]]:
 
 def _take_their_places(whole: Mapping[Path, Path]) -> None:
     """Move each file to its path; after a failure the old files are back."""
-    old = {path: path.with_name(f".{path.name}.{os.getpid()}.old") for path in whole.values()}
+    old = {path: path.with_name(f".{path.name}.{_nobody_elses()}.old") for path in whole.values()}
     try:
         for one, path in whole.items():
             if path.is_file():
@@ -109,6 +110,11 @@ def _take_their_places(whole: Mapping[Path, Path]) -> None:
         raise
     for kept in old.values():
         kept.unlink(missing_ok=True)
+
+
+def _nobody_elses() -> str:
+    """Part of a temporary name: two containers or machines in one folder may well have processes of the same number."""
+    return f"{os.getpid()}-{os.urandom(4).hex()}"
 
 
 def write_text(path: Path, text: str) -> None:

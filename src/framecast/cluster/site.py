@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 
 from framecast import plain_yaml
 from framecast.errors import UserError
@@ -21,10 +21,29 @@ from framecast.study.reading import read_section
 AFFECTS_NUMBERS = False
 SITE = Path("slurm/site.yaml")
 
+
+def _text(pattern: str, words: str, longest: int) -> AfterValidator:
+    """Text that matches a pattern, and is refused in words."""
+
+    def of_this_form(text: str) -> str:
+        if len(text) > longest or not re.fullmatch(pattern, text):
+            raise ValueError(f"found {shown(text)}; allowed: {words}, at most {longest} letters")
+        return text
+
+    return AfterValidator(of_this_form)
+
+
 #: These become words of an sbatch command, so they hold nothing that a shell reads.
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,:@+-]*$", max_length=200)]
-Expression = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,&|*()\[\]-]*$", max_length=200)]
-Flags = Annotated[str, Field(pattern=r"^(--[A-Za-z0-9-]+(=[A-Za-z0-9_.,:@/+-]+)? ?)*$", max_length=500)]
+Word = Annotated[str, _text(r"[A-Za-z0-9_.,:@+-]*", "letters, digits and any of _.,:@+-", 200)]
+Expression = Annotated[str, _text(r"[A-Za-z0-9_.,&|*()\[\]-]*", "letters, digits and any of _.,&|*()[]-", 200)]
+Flags = Annotated[
+    str,
+    _text(
+        r"(--[A-Za-z0-9-]+(=[A-Za-z0-9_.,:@/+-]+)?( |$))*",
+        "flags like --exclusive --mail-type=END, with one space between them",
+        500,
+    ),
+]
 
 #: A time limit as sbatch reads it, besides plain minutes: minutes:seconds, hours:minutes:seconds, and after ``days-``
 #: hours, hours:minutes or hours:minutes:seconds.

@@ -113,8 +113,7 @@ def requeue() -> str:
 
 
 def _partitions(told: str) -> Iterator[Partition]:
-    for line in told.splitlines():
-        name, limit, memory, cpus, gres = line.split("|", 4)
+    for name, limit, memory, cpus, gres in (line.split("|", 4) for line in told.splitlines() if line.count("|") >= 4):
         yield Partition(
             name.rstrip("*"),
             name.endswith("*"),

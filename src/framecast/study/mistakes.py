@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 AFFECTS_NUMBERS = False
 LONGEST_NAME = 64  #: file systems take 255 bytes, some of which our endings need
+LONGEST_TOLD = 200  #: of what was found, in a message
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -47,7 +49,8 @@ _ALLOWED = {
     "less_than": "below {lt:g}",
     "less_than_equal": "{le:g} or less",
     "literal_error": "{expected}",
-    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_pattern_mismatch": "{form}",
+    "string_too_long": "at most {max_length} letters",
     "too_short": "at least {min_length} of them",
     "too_long": "at most {max_length} of them",
 }
@@ -58,9 +61,14 @@ def validated(model: type[S], tree: Any, path: tuple[Any, ...]) -> S:
     try:
         return model.model_validate_json(json.dumps(tree))
     except ValidationError as error:
-        # A misspelt key is also a missing one: tell what was written rather than what was not.
-        first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
+        first = min(error.errors(include_url=False), key=_told_late)
         raise Wrong((*path, *_written(first["loc"], tree, first["type"])), _told(model, first)) from None
+
+
+def _told_late(error: Any) -> tuple[bool, bool]:
+    """A misspelt key is also a missing one, and where a word or a list may stand a wrong list is also no word: what was
+    written is told rather than what was not."""
+    return error["type"] != "extra_forbidden", error["type"] == "literal_error" and isinstance(error["input"], list)
 
 
 def known(path: tuple[Any, ...], found: Iterable[str], allowed: Iterable[str]) -> None:
@@ -85,7 +93,8 @@ def shown(found: Any) -> str:
         return "nothing"
     if isinstance(found, (list, dict)):
         return "a list" if isinstance(found, list) else "a mapping"
-    return json.dumps(found, ensure_ascii=False, default=str)
+    told = json.dumps(found, ensure_ascii=False, default=str)
+    return told if len(told) <= LONGEST_TOLD else f"{told[:LONGEST_TOLD]}…"
 
 
 def as_tree(section: BaseModel) -> dict[str, Any]:
@@ -111,8 +120,30 @@ def _told(model: type[BaseModel], error: Any) -> str:
             return "found nothing; allowed: a value, since there is no default"
         case "value_error":
             return str(error["ctx"]["error"])
-    found, context = error["input"], error.get("ctx", {})
+    found, context = error["input"], dict(error.get("ctx", {}))
+    if "pattern" in context:
+        context["form"] = _form(context["pattern"])
     return f"found {shown(found)}; allowed: {_ALLOWED.get(error['type'], error['msg']).format(**context)}"
+
+
+def _form(pattern: str) -> str:
+    """What a regular expression asks for, in words: the first and the last text that it allows, where these are found.
+
+    They are of one that has nothing but letters, [a-z] and (this|that).
+
+    >>> _form("^case(0[1-9]|1[0-4])_(left|right)$")
+    'text like case01_left or case14_right'
+    """
+    ends = [_end(pattern, at) for at in (0, -1)]
+    if all(re.fullmatch(pattern, end) for end in ends):
+        return f"text like {' or '.join(dict.fromkeys(ends))}"
+    return f"text that matches {pattern}"
+
+
+def _end(pattern: str, at: int) -> str:
+    """Of every [a-z] and (this|that) the first, 0, or the last, −1."""
+    text = re.sub(r"\[([^]]+)\]", lambda letters: letters[1][at], pattern.removeprefix("^").removesuffix("$"))
+    return re.sub(r"\(([^()]*)\)", lambda choices: choices[1].split("|")[at], text)
 
 
 def _plain(part: Any) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+from annotated_types import Interval
 from pydantic import AfterValidator, Field, model_validator
 
 from framecast.ranges import Decay, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Reduction, each_once
@@ -22,7 +23,8 @@ def _valid_name(name: str) -> str:
 
 Name = Annotated[str, AfterValidator(_valid_name)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(each_once)]
-Depths = Annotated[tuple[PositiveInt, ...], Field(min_length=1), AfterValidator(each_once)]
+Depth = Annotated[int, Interval(gt=0, le=1000)]
+Depths = Annotated[tuple[Depth, ...], Field(min_length=1), AfterValidator(each_once)]
 
 
 class Product(Section):
@@ -41,6 +43,11 @@ class Addition(Section):
     models: Names = ()
     depths: Depths = ()
     losses: Names = ()
+
+    def __str__(self) -> str:
+        """As it is written, in a message."""
+        lists = ", ".join(f"{axis}: [{', '.join(map(str, names))}]" for axis, names in self if names)
+        return f"{{{lists}}}"
 
 
 class Study(Product):
@@ -137,7 +144,7 @@ class Training(Section):
     precision: Literal["float32", "bf16"] = "float32"
     channels_last: bool = False
     compile: Literal["off", "default", "reduce-overhead"] = "off"
-    threads: PositiveInt = 1
+    threads: Annotated[int, Interval(gt=0, le=1024)] = 1
     log_every: PositiveInt = 50
     validate_every: PositiveInt = 1
     selection: Literal["best_validation", "last"] = "best_validation"

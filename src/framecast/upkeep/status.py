@@ -84,7 +84,7 @@ def summary(grid: Grid, found: Iterable[State]) -> str:
 def watch(grid: Grid, *, everything: bool = False) -> None:
     """Show again and again until interrupted, or until every cell is done."""
     try:
-        while True:
+        while Path.cwd():  # an error where the folder was removed: nothing in it will ever be done
             if sys.stdout.isatty():
                 print("\033[2J\033[H", end="")
             show(grid, everything=everything)

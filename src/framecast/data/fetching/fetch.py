@@ -499,7 +499,7 @@ def _downloaded_vgg16(part: Path, say: Say) -> Path:
     say(f"{VGG16_URL}: 527.8 MB, of which 1 MB is kept")
     try:
         with urllib.request.urlopen(urllib.request.Request(VGG16_URL, method="HEAD"), timeout=60) as response:
-            size = int(response.headers["Content-Length"] or 0)
+            size = _extent(response.status, response.headers)[1]
         _receive(VGG16_URL, part, size)
     except (OSError, ValueError, HTTPException) as error:
         if isinstance(error, OSError) and error.errno in LOCAL_FAULTS:
