@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from framecast.artifacts import sha256_of
+from framecast.data.base import SPLITS
 from framecast.data.formats.prices import Prices, read_prices
 from framecast.data.formats.sha256sums import read_sums, write_sums
 from framecast.data.formats.share_splits import adjusted, find_splits
@@ -369,10 +370,25 @@ def test_windows_are_the_normalised_consecutive_closes_of_their_period(tmp_path:
                 expected.append((window - window.min()) / (window.max() - window.min()))
         np.testing.assert_allclose(made.arrays[name][..., 0], np.array(expected), atol=1e-6)
         assert made.arrays[name].dtype == np.float32
-    assert made.facts["sequences"] == {name: len(rows) for name, rows in made.arrays.items()}
+    assert made.facts["sequences"] == {name: len(made.arrays[name]) for name in SPLITS}
     ends = [day for name in ("train", "validation", "test") for day in made.facts["periods"][name]]
     assert ends == sorted(ends)
     assert len(set(ends)) == 6
+
+
+def test_windows_that_begin_on_one_day_are_one_group(tmp_path: Path) -> None:
+    """Two tickers of the same days, and one that begins 20 days later; one window never moves and is dropped."""
+    walks = [random_walk("AAA", 1000, 1), random_walk("BBB", 1000, 2), random_walk("CCC", 900, 3, start="2015-01-21")]
+    walks[0].close[-50:] = 1.0
+    arrays = (
+        Stocks(interval="daily", validation_fraction=0.2, test_fraction=0.3).prepare(stored(tmp_path, *walks)).arrays
+    )
+    for name in SPLITS:
+        assert arrays[f"{name}_group"].shape == arrays[name].shape[:1]
+    assert arrays["test_group"].tolist() == [*range(5), *range(6), *range(4)]
+    own = [np.unique(arrays["train_group"][at : at + count]) for at, count in ((0, 10), (10, 10), (20, 9))]
+    assert np.array_equal(own[0], own[1])
+    assert not set(own[1]) & set(own[2])
 
 
 def test_only_training_windows_overlap(tmp_path: Path) -> None:
@@ -500,8 +516,9 @@ def test_bundled_is_real_disjoint_in_dates_and_large_enough_to_train_on() -> Non
     made = Stocks(source="bundled", train_stride=1).prepare(Path("unused"))
     assert made.facts["source"] == "bundled"
     assert len(made.arrays["train"]) > 300
-    assert min(made.facts["sequences"].values()) >= 20
-    for rows in made.arrays.values():
+    assert made.facts["sequences"]["test"] >= 20
+    for name in SPLITS:
+        rows = made.arrays[name]
         assert rows.shape[1:] == (50, 1)
         assert (rows.min(axis=1) == 0).all()
         assert (rows.max(axis=1) == 1).all()

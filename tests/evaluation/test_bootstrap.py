@@ -108,6 +108,16 @@ def test_of_what_is_not_defined_nobody_is_better(better: bootstrap.Better):
         assert compare(*pair, better=better).verdict == "no difference"
 
 
+def test_towards_one_the_nearer_is_better_and_of_two_equally_near_ones_neither():
+    noise = np.random.default_rng(0).normal(0, 0.05, (2, 300))
+    below, above, far = 0.92 + noise[0], 1.08 + noise[1], 0.7 + noise[1]
+    apart = compare(below, above, better="one")
+    assert apart.high < 0
+    assert apart.verdict == "no difference"
+    assert compare(below, far, better="one").verdict == "a better"
+    assert compare(far, above, better="one").verdict == "b better"
+
+
 def test_spread():
     assert spread([1.0, 2.0, 3.0]) == (2.0, 1.0)
     assert spread([4.0]) == (4.0, None)

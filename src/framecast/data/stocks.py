@@ -4,15 +4,15 @@ The thesis used one-minute closes of Alpha Vantage's extended intraday history, 
 consecutive windows of 50.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import groupby, product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from framecast.artifacts import sha256_of
@@ -41,6 +41,13 @@ LIST = "a file of your own is listed by `sha256sum *.csv > SHA256SUMS` in its fo
 Period = tuple[np.datetime64, np.datetime64]  # first day, day after the last
 
 
+class Windows(NamedTuple):
+    """Windows of one ticker: their prices, and when each begins."""
+
+    prices: Float[np.ndarray, "n t"]
+    starts: np.ndarray  #: (n,) datetime64
+
+
 class Stocks(Dataset):
     """x̂_t = (x_t − min x) / (max x − min x) over each whole window x of context + horizon closes, so in [0, 1].
 
@@ -67,10 +74,11 @@ class Stocks(Dataset):
 
     **Sources**: ``official`` reads every file listed in ``data/raw/stocks/SHA256SUMS`` (Alpha Vantage, Yahoo and more:
     ``data/formats/prices.py``; checked by sha256) whose rows are one minute or one day apart, as ``interval`` says.
-    ``bundled`` is matplotlib's sample data: daily closes of GOOG 2004–2008 and monthly closes of ten series 1990–2022;
-    ``interval`` is ignored.
+    ``bundled`` is matplotlib's sample data: monthly closes of ten shares and indices 1990–2022; ``interval`` is
+    ignored.
 
-    Stored: ``train``, ``validation``, ``test``, each (N, context + horizon, 1) float32.
+    Stored: ``train``, ``validation``, ``test``, each (N, context + horizon, 1) float32, and ``<split>_group``, (N,)
+    int64, the day on which a window begins: shares move together, so those of one day say less than as many strangers.
     """
 
     frame_shape = (1,)
@@ -115,16 +123,17 @@ class Stocks(Dataset):
         _refuse_shared_companies(series, held_out)
         periods = self._periods([one for one in series if one.ticker not in held_out])
         cut = {name: self._windows(name, series, periods.get(name), held_out) for name in SPLITS}
-        arrays: dict[str, np.ndarray] = {
-            name: _normalised(np.concatenate(list(windows.values()))) for name, windows in cut.items()
-        }
+        arrays: dict[str, np.ndarray] = {}
+        for name, windows in cut.items():
+            arrays[name], arrays[f"{name}_group"] = _together(windows.values())
         facts |= {
             "split_by": self.split_by,
             "periods": {name: [str(start), str(end - DAY)] for name, (start, end) in periods.items()},
             "tickers": {name: sorted(windows) for name, windows in cut.items()},
-            "sequences": {name: len(rows) for name, rows in arrays.items()},
+            "sequences": {name: len(arrays[name]) for name in SPLITS},
             "constant_windows_dropped": {
-                name: sum(map(len, windows.values())) - len(arrays[name]) for name, windows in cut.items()
+                name: sum(len(one.prices) for one in windows.values()) - len(arrays[name])
+                for name, windows in cut.items()
             },
         }
         return Prepared(arrays, facts)
@@ -174,13 +183,13 @@ class Stocks(Dataset):
 
     def _windows(
         self, name: SplitName, series: list[Series], period: Period | None, held_out: tuple[str, ...]
-    ) -> dict[str, Float[np.ndarray, "n t"]]:
-        """Windows of prices of a split, for each ticker that has any; period None is all dates."""
+    ) -> dict[str, Windows]:
+        """Windows of a split, for each ticker that has any; period None is all dates."""
         length = self.context + self.horizon
         stride = (self.train_stride or length) if name == "train" else length
         chosen = [one for one in series if not held_out or (one.ticker in held_out) == (name == "test")]
         cut = {one.ticker: _cut(one, period, length, stride) for one in chosen}
-        if found := {ticker: windows for ticker, windows in cut.items() if len(windows)}:
+        if found := {ticker: windows for ticker, windows in cut.items() if len(windows.prices)}:
             return found
         where = "all dates" if period is None else f"{period[0]} to {period[1] - DAY}"
         raise UserError(
@@ -189,22 +198,26 @@ class Stocks(Dataset):
         )
 
 
-def _cut(series: Series, period: Period | None, length: int, stride: int) -> Float[np.ndarray, "n t"]:
+def _cut(series: Series, period: Period | None, length: int, stride: int) -> Windows:
     """Windows of consecutive closes inside a period that span no gap longer than a market is ever closed."""
     inside = slice(None) if period is None else slice(*np.searchsorted(series.timestamps, np.array(period)))
     stamps, close = series.timestamps[inside], series.close[inside]
     steps = np.diff(stamps)
     gap = max(7 * DAY, 3 * np.median(steps)) if len(steps) else 7 * DAY
-    runs = [run for run in np.split(close, 1 + np.flatnonzero(steps > gap)) if len(run) >= length]
-    windows = [np.lib.stride_tricks.sliding_window_view(run, length)[::stride] for run in runs]
-    return np.concatenate([np.empty((0, length)), *windows])
+    runs = np.split(np.arange(len(close)), 1 + np.flatnonzero(steps > gap))
+    views = [np.lib.stride_tricks.sliding_window_view(run, length)[::stride] for run in runs if len(run) >= length]
+    rows = np.concatenate([np.empty((0, length), dtype=np.int64), *views])
+    return Windows(close[rows], stamps[rows[:, 0]])
 
 
-def _normalised(windows: Float[np.ndarray, "n t"]) -> Float[np.ndarray, "m t 1"]:
-    """(x − min) / (max − min) of each window, without the n − m windows that never move."""
-    moving = windows[np.ptp(windows, axis=1) > 0]
+def _together(windows: Iterable[Windows]) -> tuple[Float[np.ndarray, "m t 1"], Int64[np.ndarray, " m"]]:
+    """(x − min) / (max − min) of each window, without those that never move, and which of them begin on one day."""
+    prices, starts = (np.concatenate(parts) for parts in zip(*windows, strict=True))
+    moves = np.ptp(prices, axis=1) > 0
+    moving = prices[moves]
     low, high = moving.min(axis=1, keepdims=True), moving.max(axis=1, keepdims=True)
-    return ((moving - low) / (high - low)).astype(np.float32)[..., None]
+    _, groups = np.unique(starts[moves].astype("datetime64[D]"), return_inverse=True)
+    return ((moving - low) / (high - low)).astype(np.float32)[..., None], groups.astype(np.int64)
 
 
 # --- which series -----------------------------------------------------------------------------------
@@ -277,27 +290,25 @@ def _last_of_day(series: Series) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bundled() -> tuple[list[Series], dict[str, Any]]:
-    """matplotlib's sample prices; both files are adjusted for splits already."""
+    """matplotlib's monthly sample prices, adjusted for splits already.
+
+    Its daily ones, of a single share over four years, would be another rate of sampling in some splits and not in
+    others.
+    """
     from matplotlib import cbook
 
-    daily, monthly = (Path(cbook.get_sample_data(name, asfileobj=False)) for name in ("goog.npz", "Stocks.csv"))
+    path = Path(cbook.get_sample_data("Stocks.csv", asfileobj=False))
     origin = (
-        "matplotlib's sample data: daily closes of GOOG 2004-08-19 to 2008-10-14 (goog.npz) and monthly adjusted "
-        "closes of ten shares and indices 1990-01 to 2022-06 from Yahoo Finance (Stocks.csv)"
+        "matplotlib's sample data: monthly adjusted closes of ten shares and indices 1990-01 to 2022-06 from Yahoo "
+        "Finance (Stocks.csv)"
     )
     facts = {
         "source": "bundled",
         "origin": origin,
         "share_splits_adjusted": [],
-        "raw_sha256": {path.name: sha256_of(path) for path in (daily, monthly)},
+        "raw_sha256": {path.name: sha256_of(path)},
     }
-    return sorted([_goog(daily), *_monthly(monthly)], key=lambda one: one.ticker), facts
-
-
-def _goog(path: Path) -> Series:
-    with np.load(path, allow_pickle=False) as archive:
-        rows = archive["price_data"]
-    return Series("GOOG", rows["date"].astype("datetime64[s]"), rows["adj_close"].astype(np.float64))
+    return sorted(_monthly(path), key=lambda one: one.ticker), facts
 
 
 def _monthly(path: Path) -> list[Series]:
