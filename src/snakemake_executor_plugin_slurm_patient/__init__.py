@@ -83,10 +83,10 @@ class ExecutorSettings(SlurmExecutorSettings):  # type: ignore[misc]
 class Executor(SlurmExecutor):  # type: ignore[misc]
     """The Slurm executor that waits for a controller that is away, and does not wait for a job that is gone."""
 
-    _patience = 1.0  # the thread that looks at jobs starts before __post_init__ has run
+    #: The thread that looks at the queue starts before ``__post_init__``, and ends for good with any exception.
+    _is_ready = False
 
     def __post_init__(self, test_mode: bool = False) -> None:
-        # First what the thread reads that looks at the queue, for it runs already.
         self._patience = float(self.workflow.executor_settings.patience)
         self._folder = os.getcwd()
         self._is_silent = False  # the controller, at the last look
@@ -100,6 +100,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         except UserError as error:
             raise WorkflowError(str(error)) from None
         self._fallback_account_arg = ""  # without an account of the site's, Slurm takes the user's own: no guessing
+        self._is_ready = True
 
     # --- submission -------------------------------------------------------------------------------
 
@@ -148,6 +149,10 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
         """The jobs that still run; those that the controller has forgotten are ended."""
+        if not self._is_ready:
+            for job_info in active_jobs:
+                yield job_info
+            return
         self._end_with_its_folder(active_jobs)
         running = await self._not_ended(active_jobs)
         interval: float = self.next_seconds_between_status_checks  # type: ignore[has-type]

@@ -62,6 +62,12 @@ def looked_at(executor: Executor, jobs: list[SubmittedJobInfo]) -> list[Submitte
     return asyncio.run(left())
 
 
+def test_the_thread_may_look_before_the_executor_is_ready() -> None:
+    """It is started first, and a driver whose thread has ended with an exception waits for ever."""
+    jobs = [submitted(7)]
+    assert looked_at(Executor.__new__(Executor), jobs) == jobs
+
+
 def test_jobs_outlive_a_controller_that_does_not_answer_for_however_long(
     executor: Executor, slurm: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
