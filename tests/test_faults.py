@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
@@ -251,17 +252,22 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of two megabytes of its own."""
-    point = tmp_path / "disk"
-    point.mkdir()
+def disk() -> Iterator[Path]:
+    """A disk of two megabytes of its own.
+
+    Not below pytest's own folder: a run that is killed leaves it mounted, and a later one would fail at its end, when
+    it removes the folders of earlier runs.
+    """
+    point = Path(tempfile.mkdtemp(prefix="framecast-disk-"))
     mounted = shutil.which("mount") and subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(point)], capture_output=True, check=False
     )
     if not mounted or mounted.returncode != 0:
+        point.rmdir()
         pytest.skip("needs the right to mount a small disk (root)")
     yield point
     subprocess.run(["umount", "--lazy", str(point)], check=True)
+    point.rmdir()
 
 
 def on_disk(disk: Path, place: Place, *folders: str) -> None:
