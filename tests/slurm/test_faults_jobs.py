@@ -55,17 +55,21 @@ FRAMES = "series"
 
 
 class Dawdler(Seq2SeqLSTM):
-    """Half a second a step while dawdle/<seed> exists; a tenth of the MB that hoard/<seed> tells in each step."""
+    """While dawdle/<seed> exists half a second a step, and five from the sixtieth on, so that a busy machine finds it
+    running, too; a tenth of the MB that hoard/<seed> tells in each step.
+    """
 
     def __init__(self, frame_shape: tuple[int, ...], *, depth: PositiveInt, hidden_size: PositiveInt = 8) -> None:
         super().__init__(frame_shape, depth=depth, hidden_size=hidden_size)
         self.hoard = []
+        self.dawdled = 0
 
     def forward(self, *arguments):
         if self.training and "SLURM_JOB_ID" in os.environ:
             seed = Path(sys.argv[2]).name
             if (Path("dawdle") / seed).exists():
-                time.sleep(0.5)
+                self.dawdled += 1
+                time.sleep(0.5 if self.dawdled < 60 else 5)
             if (told := Path("hoard") / seed).exists() and len(self.hoard) < 20:
                 self.hoard.append(bytes([1]) * (int(told.read_text()) * 10**5 if len(self.hoard) < 10 else 0))
                 time.sleep(0.3)  # Slurm looks once a second
