@@ -385,6 +385,11 @@ def test_of_several_results_the_largest_scale_that_has_all_of_a_claim_counts():
     other = record("t-laptop", "laptop", cells("a", 0.9, dataset="two"), cells("b", 1.0, dataset="two"))
     both = judge_all([claim(stated(a=B, b=A, datasets=("one",)), stated(datasets=("two",)))], None, [laptop, other])[0]
     assert (both.head.word, set(both.head.records)) == ("holds", {"s-laptop", "t-laptop"})  # of one scale, together
+    made = laptop.results
+    scores_alone = tuple(replace(cell, values={}, facts=cell.facts | {"scale": "paper"}) for cell in made.cells)
+    bare = replace(paper, results=replace(made, cells=scores_alone))
+    told = judge_all([claim(stated())], None, [laptop, bare])[0]
+    assert [(one.scale, one.word) for one in told.findings] == [("laptop", "does not hold"), ("paper", "undecided")]
     nothing = judge_all([claim(stated())], None, [])[0]
     assert (nothing.head.word, nothing.head.missing) == ("not yet measured", ("one/a/depth-*/mse", "one/b/depth-*/mse"))
 

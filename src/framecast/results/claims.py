@@ -158,7 +158,9 @@ class Judged:
 
     @property
     def head(self) -> Finding:
-        """The finding that counts: of those where nothing is missing, else of all, the one of the largest scale."""
+        """The finding that counts: of those where nothing is missing and no interval either, else of those where
+        nothing is missing, else of all, the one of the largest scale.
+        """
         return self.findings[0]
 
 
@@ -227,9 +229,10 @@ def _word(claim: Claim, outcomes: Sequence[Outcome], missing: Sequence[str]) -> 
 def _ordered(findings: Sequence[Finding], claim: Claim) -> tuple[Finding, ...]:
     """Those that say something, the one that counts first; one that says nothing where there is no other."""
 
-    def rank(finding: Finding) -> tuple[bool, int, bool]:
+    def rank(finding: Finding) -> tuple[bool, bool, int, bool]:
         size = ORDER.index(finding.scale) if finding.scale in ORDER else -1
-        return finding.word != "not yet measured", size, not finding.records
+        is_judged = finding.word != "undecided" or all(one.word != "no interval" for one in finding.deciding)
+        return finding.word != "not yet measured", is_judged, size, not finding.records
 
     telling = [finding for finding in findings if finding.outcomes]
     if telling:
