@@ -179,7 +179,7 @@ def train(
     from framecast.training.compilation import refuse_without_compiler
 
     wanted, (asked, left) = choose(device), _job_limits()
-    refuse_without_compiler(found.model, study.params.recipe(found.model).compile, wanted.type)
+    refuse_without_compiler(found.model, study.params.recipe(found.model, found.dataset).compile, wanted.type)
     stop.budget = stop.budget or left
     try:
         if not train_cell(

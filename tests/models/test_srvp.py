@@ -187,7 +187,7 @@ def test_a_run_that_is_stopped_after_every_step_ends_in_the_same_bits(
 def test_the_published_recipe_is_torch_s_rmsprop_under_a_cosine_that_does_not_move(name: str) -> None:
     """An epoch at a time of a period of 23 400 steps, as coded: 150 epochs change the rate by less than 0.02 %."""
     paper = reading.resolve({**plain_yaml.read(ROOT / "params.yaml"), "scale": "paper"})
-    recipe = paper.recipe(name)
+    recipe = paper.recipe(name, "moving_mnist")
     assert (recipe.epochs, recipe.batch_size, recipe.schedule) == (150, 8, "constant")
     ours, theirs = (torch.nn.Parameter(torch.linspace(-1, 1, 7)) for _ in range(2))
     mine = Optimizer(recipe.optimizer, [ours], recipe.betas, recipe.weight_decay)

@@ -241,7 +241,7 @@ def test_a_system_trained_on_fewer_steps_is_marked_from_there_on(
     grid: Grid, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the page opens on the last step that is known: there the truth is beside the forecast."""
-    recipe = grid.params.recipe("seq2seq_convlstm")
+    recipe = grid.params.recipe("seq2seq_convlstm", grid.find(f"{VIDEO}/seed-1").dataset)
     cell = grid.find(f"{VIDEO}/seed-1")
     with monkeypatch.context() as patch:
         patch.setattr(type(grid.params), "recipe", lambda *_: recipe.model_copy(update={"horizon": 1}))

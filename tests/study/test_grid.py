@@ -65,6 +65,16 @@ CHANGES: dict[str, tuple[str, str, set[str]]] = {
         {f"probe {LSTM}", f"score {LSTM}"},
     ),
     "a recipe": ("training: {batch_size: 16}", "training: {batch_size: 8}", LSTM_ONLY),
+    "a recipe on a dataset": (
+        "training: {batch_size: 16}",
+        "training: {batch_size: 16}, training_on: {generated_sins: {epochs: 1}}",
+        LSTM_ONLY,
+    ),
+    "a recipe on a dataset of others": (
+        "training: {batch_size: 16}",
+        "training: {batch_size: 16}, training_on: {moving_mnist: {epochs: 1}}",
+        set(),
+    ),
     "a recipe that others override": ("epochs: 2, batch_size: 4", "epochs: 2, batch_size: 2", CONVLSTM_ONLY),
     "the training of all": ("epochs: 2", "epochs: 3", TRAINED),
     "a dataset": ("train: 64", "train: 65", SINS),

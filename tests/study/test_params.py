@@ -114,7 +114,9 @@ def _place(tree: Any, path: Path_) -> Path_:
     general = tuple(0 if isinstance(part, int) else part for part in path)
     if len(path) > 2 and path[0] == "scales":
         return ("scales", "any", *_place(tree, path[2:]))
-    if (len(path) > 2 and path[0] in ("studies", "losses")) or (len(path) > 3 and path[2] == "training"):
+    if (len(path) > 2 and path[0] in ("studies", "losses")) or (
+        len(path) > 3 and path[2] in ("training", "training_on")
+    ):
         return (path[0], "any", *general[2:])
     if len(path) > 2 and path[0] in ("datasets", "models"):
         return (path[0], tree[path[0]][path[1]]["kind"], *general[2:])
@@ -209,6 +211,18 @@ LINES = {
     "a floor below ground": (
         GOOD.replace("{batch_size: 16}", "{learning_rate_floor: -1e-6}"),
         "models.seq2seq_lstm.training.learning_rate_floor: found -1e-06; allowed: 0 or more",
+    ),
+    "a recipe on a dataset that is not there": (
+        GOOD.replace("{batch_size: 16}", "{batch_size: 16}, training_on: {generated_sin: {epochs: 1}}"),
+        'models.seq2seq_lstm.training_on: found "generated_sin" (did you mean generated_sins?)',
+    ),
+    "no epochs on a dataset": (
+        GOOD.replace("{batch_size: 16}", "{batch_size: 16}, training_on: {generated_sins: {epochs: 0}}"),
+        "models.seq2seq_lstm.training_on.generated_sins.epochs: found 0; allowed: above 0",
+    ),
+    "sampling on a dataset by what cannot be": (
+        GOOD.replace("{batch_size: 16}", "{batch_size: 16}, training_on: {generated_sins: {sampling: scheduled}}"),
+        'models.seq2seq_lstm.training_on.generated_sins.sampling: found "scheduled", and seq2seq_lstm is never fed',
     ),
     "a negative threshold": (
         GOOD.replace("epochs: 2", "epochs: 2, plateau_min_delta: -1"),
@@ -449,7 +463,8 @@ def test_the_chosen_scale_is_laid_over_the_published_values() -> None:
     demo, laptop, paper = (reading.resolve(tree | {"scale": scale}) for scale in ("demo", "laptop", "paper"))
     assert paper.datasets["moving_mnist"].arguments["frame_size"] == 64
     assert demo.datasets["moving_mnist"].arguments["frame_size"] == 18
-    assert demo.recipe("seq2seq_convlstm").betas == paper.recipe("seq2seq_convlstm").betas == (0.9, 0.98)
+    whole, reduced = (params.recipe("seq2seq_convlstm", "moving_mnist") for params in (paper, demo))
+    assert reduced.betas == whole.betas == (0.9, 0.98)
     assert laptop.seeds == paper.seeds
     assert not demo.is_drawn("component_impact", "moving_mnist_next")
     assert laptop.is_drawn("component_impact", "moving_mnist_next")
@@ -465,7 +480,7 @@ def test_thirty_frames_are_asked_of_twins_that_differ_in_nothing_but_the_frames_
             [depth for name, _, depth in study.systems if name == twin] for twin in (model, f"{model}_horizon_10")
         ]
         assert depths[0] == depths[1] != []
-        whole, short = params.recipe(model), params.recipe(f"{model}_horizon_10")
+        whole, short = (params.recipe(name, "moving_mnist_long") for name in (model, f"{model}_horizon_10"))
         assert (whole.horizon, short.horizon) == (None, 10)
         assert short.model_copy(update={"horizon": None}) == whole
         assert params.models[model].arguments == params.models[f"{model}_horizon_10"].arguments

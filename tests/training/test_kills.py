@@ -48,4 +48,4 @@ def test_the_loop_kills_every_system() -> None:
         params = reading.resolve(kill_loop.tree(2, kind))
         assert Grid(params).find(kill_loop.cell(kind)).model == "killed"
         sampled = catalogue.constant(f"models.{kind}", "SAMPLED", False)
-        assert params.recipe("killed").sampling == ("reverse" if sampled else "none")
+        assert params.recipe("killed", kill_loop.dataset(kind)).sampling == ("reverse" if sampled else "none")

@@ -142,14 +142,14 @@ def test_a_job_on_a_cluster_asks_in_the_words_of_the_site_and_numbers_of_its_cel
 
 def test_threads_are_a_number_until_two_models_differ(study: Path) -> None:
     threads = asked().threads
-    assert threads == asked().study.params.recipe("seq2seq_lstm").threads
+    assert threads == asked().study.params.recipe("seq2seq_lstm", "generated_sins").threads
     text = (study / "params.yaml").read_text(encoding="utf-8")
     assert text.count("hidden_channels: 4}") == 1
     more = f"hidden_channels: 4, training: {{threads: {threads + 1}}}}}"
     (study / "params.yaml").write_text(text.replace("hidden_channels: 4}", more), encoding="utf-8")
-    of_model = asked().threads
-    assert of_model(SimpleNamespace(model="seq2seq_convlstm")) == threads + 1
-    assert of_model(SimpleNamespace(model="seq2seq_lstm")) == threads
+    of_cell = asked().threads
+    assert of_cell(SimpleNamespace(dataset="moving_mnist", model="seq2seq_convlstm")) == threads + 1
+    assert of_cell(SimpleNamespace(dataset="generated_sins", model="seq2seq_lstm")) == threads
 
 
 @pytest.mark.usefixtures("study")

@@ -71,7 +71,7 @@ def _count(grid: "Grid", cell: "Cell") -> Demand:
         kept[storage._cdata] = storage.nbytes()
         return tensor
 
-    dataset, recipe = assemble.dataset(grid, cell.dataset), grid.params.recipe(cell.model)
+    dataset, recipe = assemble.dataset(grid, cell.dataset), grid.params.recipe(cell.model, cell.dataset)
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     with FakeTensorMode(), Launches() as launches, FlopCounterMode(display=False) as counter, hooks:
         model = assemble.model(grid, cell, dataset.frame_shape)

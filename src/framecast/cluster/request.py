@@ -89,7 +89,7 @@ def _scoring(grid: "Grid", cell: "Cell", site: "Site", past: tuple[Attempt, ...]
     sizes = _sizes(grid, cell)
     if sizes is None:
         return None, "unknown until its data is prepared"
-    batches = sizes["test"] / grid.params.recipe(cell.model).batch_size
+    batches = sizes["test"] / grid.params.recipe(cell.model, cell.dataset).batch_size
     forward = demand(grid, cell).seconds(_teraflops(site) * EFFICIENCY, LAUNCH_SECONDS[site.device]) / 3
     return 2 * forward * batches, "counted"
 
@@ -123,7 +123,7 @@ def _counted_mb(grid: "Grid", cell: "Cell", site: "Site") -> float:
 
 
 def _steps(grid: "Grid", cell: "Cell") -> int | None:
-    sizes, recipe = _sizes(grid, cell), grid.params.recipe(cell.model)
+    sizes, recipe = _sizes(grid, cell), grid.params.recipe(cell.model, cell.dataset)
     return None if sizes is None else recipe.epochs * -(-sizes["train"] // recipe.batch_size)
 
 

@@ -46,7 +46,7 @@ def evaluate(grid: "Grid", cell: "Cell", *, device: torch.device) -> None:
     finite.
     """
     settings = grid.params.evaluation
-    be_deterministic(1 if cell.is_baseline else grid.params.recipe(cell.model).threads)
+    be_deterministic(1 if cell.is_baseline else grid.params.recipe(cell.model, cell.dataset).threads)
     data = assemble.Prepared(grid, cell.dataset)
     model = _model(grid, cell, data, device).eval()
     test = data.split("test", 0, device)

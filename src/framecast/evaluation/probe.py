@@ -33,7 +33,7 @@ def probe(grid: "Grid", cell: "Cell") -> str:
 
     Raises UserError, and writes nothing, for a system that leaks and is not marked as a replication.
     """
-    be_deterministic(grid.params.recipe(cell.model).threads)
+    be_deterministic(grid.params.recipe(cell.model, cell.dataset).threads)
     data = assemble.dataset(grid, cell.dataset)
     with torch.random.fork_rng():
         seed_weights(SEED)

@@ -79,7 +79,7 @@ def trained_steps(grid: "Grid", cells: list["Cell"], asked: int) -> list[int]:
     says fewer."""
     found = []
     for cell in cells:
-        own = None if cell.is_baseline else grid.params.recipe(cell.model).horizon
+        own = None if cell.is_baseline else grid.params.recipe(cell.model, cell.dataset).horizon
         unseen = 0 if own is None else grid.params.datasets[cell.dataset].arguments["horizon"] - own
         found.append(max(0, asked - unseen))
     return found
@@ -119,7 +119,7 @@ def trained(grid: "Grid", cell: "Cell") -> Forecaster:
 
 
 def _untrained(grid: "Grid", cell: "Cell", shape: tuple[int, ...]) -> Forecaster:
-    be_deterministic(1 if cell.is_baseline else grid.params.recipe(cell.model).threads)
+    be_deterministic(1 if cell.is_baseline else grid.params.recipe(cell.model, cell.dataset).threads)
     return assemble.model(grid, cell, shape).eval()
 
 

@@ -26,7 +26,7 @@ def checked(params: Params) -> Params:
     datasets = {name: _dataset(name, entry) for name, entry in params.datasets.items()}
     models = {name: _entry("models", name, entry, catalogue.trained()) for name, entry in params.models.items()}
     losses = {name: _loss(name, terms) for name, terms in params.losses.items()}
-    models = {name: _trained(params.training, name, entry) for name, entry in models.items()}
+    models = {name: _trained(params.training, name, entry, datasets) for name, entry in models.items()}
     for name, entry in models.items():
         _refuse_a_leak(name, entry)
     params = params.model_copy(update={"datasets": datasets, "models": models, "losses": losses})
@@ -94,7 +94,7 @@ def _holds_a_window(params: Params, dataset: str, window: int, what: str, path: 
 
 def _can_be_turned(params: Params, path: tuple[Any, ...], model: str, dataset: str) -> None:
     """Flips and rotations move pixels, which a series has not; noise has a meaning everywhere."""
-    asked = [key for key in ("flips", "rotations") if getattr(params.recipe(model), key)]
+    asked = [key for key in ("flips", "rotations") if getattr(params.recipe(model, dataset), key)]
     if asked and params.frames(dataset) == "series":
         told = f"found {' and '.join(asked)} in the training of model {model} with dataset {dataset}, which is series"
         raise Wrong(path, f"{told}; allowed: flips and rotations with video, noise with both")
@@ -113,7 +113,7 @@ def _reads_enough(params: Params, model: str, dataset: str) -> None:
 
 def _trains_within(params: Params, path: tuple[Any, ...], model: str, dataset: str) -> None:
     """Nothing is trained to forecast more frames than the sequences have."""
-    asked, there = params.recipe(model).horizon, params.datasets[dataset].arguments["horizon"]
+    asked, there = params.recipe(model, dataset).horizon, params.datasets[dataset].arguments["horizon"]
     if asked is not None and asked > there:
         told = f"found horizon {asked} in the training of model {model} with dataset {dataset}, which has {there}"
         raise Wrong(path, f"{told}; allowed: up to {there}")
@@ -203,17 +203,27 @@ def _entry(section: str, name: str, entry: E, kinds: Iterable[str]) -> E:
     return entry.model_copy(update={"arguments": as_tree(arguments)})
 
 
-def _trained(base: Training, name: str, entry: ModelEntry) -> ModelEntry:
-    """Check a model's changes to the training section, each under its own path."""
-    whole = validated(Training, {**as_tree(base), **entry.training}, ("models", name, "training"))
-    _can_be_sampled(name, entry, whole)
-    changes = {key: getattr(whole, key) for key in entry.training}
-    return entry.model_copy(update={"training": changes})
+def _trained(base: Training, name: str, entry: ModelEntry, datasets: Iterable[str]) -> ModelEntry:
+    """Check a model's changes to the training section, and those for single datasets, each under its own path."""
+    path = ("models", name)
+    own = _changed(base, entry, entry.training, (*path, "training"))
+    known((*path, "training_on"), entry.training_on, datasets)
+    there = base.model_copy(update=own)
+    changes = {
+        dataset: _changed(there, entry, more, (*path, "training_on", dataset))
+        for dataset, more in entry.training_on.items()
+    }
+    return entry.model_copy(update={"training": own, "training_on": changes})
 
 
-def _can_be_sampled(name: str, entry: ModelEntry, recipe: Training) -> None:
+def _changed(base: Training, entry: ModelEntry, changes: dict[str, Any], path: tuple[Any, ...]) -> dict[str, Any]:
+    whole = validated(Training, {**as_tree(base), **changes}, path)
+    _can_be_sampled(entry, whole, path)
+    return {key: getattr(whole, key) for key in changes}
+
+
+def _can_be_sampled(entry: ModelEntry, recipe: Training, path: tuple[Any, ...]) -> None:
     """Only a system that can read its own forecasts in training samples, at times that follow each other."""
-    path = ("models", name, "training")
     if recipe.sampling == "none":
         return
     if not catalogue.constant(f"models.{entry.kind}", "SAMPLED", False):

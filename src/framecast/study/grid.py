@@ -207,7 +207,7 @@ class Grid:
             "dataset": as_tree(self.params.datasets[cell.dataset]),
             "model": {"kind": self.kind(cell), "depth": cell.depth, **self.model_arguments(cell)},
             "loss": {} if cell.loss is None else self.params.losses[cell.loss],
-            "training": {} if cell.is_baseline else as_tree(self.params.recipe(cell.model)),
+            "training": {} if cell.is_baseline else as_tree(self.params.recipe(cell.model, cell.dataset)),
             **({"weights": weights} if weights else {}),
         }
 

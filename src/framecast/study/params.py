@@ -98,15 +98,17 @@ class Entry(Section):
 class ModelEntry(Entry):
     """A named model; ``training`` holds what its recipe changes in the training section.
 
-    ``replication`` marks one that is known to leak, as the published one does that it repeats.
+    ``training_on`` holds what it changes further on a dataset: data set → changes. ``replication`` marks one that is
+    known to leak, as the published one does that it repeats.
     """
 
     replication: bool = False
     training: dict[str, Any] = Field(default_factory=dict)
+    training_on: dict[Name, dict[str, Any]] = Field(default_factory=dict)
 
 
 class Training(Section):
-    """How a cell is trained. A model's own ``training`` overrides any of these.
+    """How a cell is trained. A model's own ``training`` overrides any of these, and its ``training_on`` a dataset that.
 
     ``horizon`` is how many frames after the context a system is trained to forecast, where that is fewer than its
     dataset's: of every sequence of the training and validation splits it then sees so many and no more. It is scored on
@@ -199,9 +201,10 @@ class Params(Section):
     figures: dict[Name, Literal["all", "series", "video", "none"] | Names]
     scales: dict[Name, Scale]
 
-    def recipe(self, model: str) -> Training:
-        """The training section with the model's own changes."""
-        return self.training.model_copy(update=self.models[model].training)
+    def recipe(self, model: str, dataset: str) -> Training:
+        """The training section with the model's own changes, and with those for this dataset."""
+        entry = self.models[model]
+        return self.training.model_copy(update=entry.training | entry.training_on.get(dataset, {}))
 
     def frames(self, dataset: str) -> str:
         """``series`` or ``video``: what a dataset holds."""

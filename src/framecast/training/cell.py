@@ -60,7 +60,7 @@ def train(
 
 
 def _trainer(grid: "Grid", cell: "Cell", device: torch.device) -> Trainer:
-    recipe, seed = grid.params.recipe(cell.model), int(cell.seed or 0)
+    recipe, seed = grid.params.recipe(cell.model, cell.dataset), int(cell.seed or 0)
     be_deterministic(recipe.threads)
     data = assemble.Prepared(grid, cell.dataset)
     if recipe.rotations:

@@ -203,13 +203,16 @@ class Engine:
 
     @functools.cached_property
     def threads(self) -> Any:
-        """A number where every model is trained with the same, else a function."""
-        counts = {name: self.study.params.recipe(name).threads for name in self.study.params.models}
+        """A number where every cell is trained with the same, else a function."""
+        params = self.study.params
+        counts = {
+            (cell.dataset, cell.model): params.recipe(cell.model, cell.dataset).threads for cell in self.study.cells
+        }
         if len(set(counts.values())) == 1:
             return next(iter(counts.values()))
 
         def threads(wildcards: Any) -> int:
-            return counts[wildcards.model]
+            return counts[wildcards.dataset, wildcards.model]
 
         threads.__signature__ = inspect.signature(threads)  # type: ignore[attr-defined]
         return threads

@@ -56,10 +56,11 @@ def torch(_: Surroundings) -> Iterator[Line]:
 def compiler(surroundings: Surroundings) -> Iterator[Line]:
     """Whether what ``params.yaml`` wants compiled can be; without such a wish nobody needs a compiler."""
     try:
-        params = surroundings.grid.params
+        grid = surroundings.grid
     except UserError:
         return  # told by the check of params.yaml
-    wishes = [name for name in params.models if params.recipe(name).compile != "off"]
+    compiled = (cell.model for cell in grid.cells if grid.params.recipe(cell.model, cell.dataset).compile != "off")
+    wishes = list(dict.fromkeys(compiled))
     if not wishes:
         return
     import torch
