@@ -486,6 +486,39 @@ def test_thirty_frames_are_asked_of_twins_that_differ_in_nothing_but_the_frames_
         assert params.models[model].arguments == params.models[f"{model}_horizon_10"].arguments
 
 
+def test_the_benchmark_trains_by_another_recipe_on_each_dataset() -> None:
+    paper = reading.resolve(tree_of("real") | {"scale": "paper"})
+    datasets = ("moving_mnist", "kth", "human36m")
+    recipes = {
+        "simvp": [(200, 1e-3), (100, 1e-3), (50, 1e-3)],
+        "convlstm_s": [(200, 5e-4), (100, 1e-3), (50, 1e-4)],
+        "predrnn": [(200, 5e-4), (100, 1e-3), (50, 1e-4)],
+        "predrnn_pp": [(200, 1e-4), (100, 1e-3), (50, 1e-4)],
+        "mim": [(200, 5e-4), (100, 1e-4), (50, 1e-4)],
+        "srvp": [(150, 1e-5)] * 3,
+    }
+    for model, wanted in recipes.items():
+        found = [paper.recipe(model, dataset) for dataset in datasets]
+        assert [(recipe.epochs, recipe.learning_rate) for recipe in found] == wanted
+        one_cycle = "constant" if model == "srvp" else "one_cycle"
+        assert [recipe.schedule for recipe in found[:2]] == [one_cycle] * 2
+        assert found[2].schedule == ("constant" if model == "srvp" else "cosine")
+
+
+def test_what_a_scale_says_of_a_models_training_holds_on_every_dataset_but_where_it_says_otherwise() -> None:
+    tree = tree_of("real")
+    published = {"epochs": 100, "weight_decay": 0.5}
+    tree["models"]["simvp"]["training_on"] = {"kth": published, "human36m": published}
+    tree["scales"]["laptop"]["models"]["simvp"] |= {"training": {"epochs": 3}, "training_on": {"kth": {"epochs": 4}}}
+    laptop = reading.resolve(tree | {"scale": "laptop"})
+    found = {dataset: laptop.recipe("simvp", dataset) for dataset in ("moving_mnist", "kth", "human36m")}
+    assert {dataset: (recipe.epochs, recipe.weight_decay) for dataset, recipe in found.items()} == {
+        "moving_mnist": (3, 0.0),
+        "kth": (4, 0.5),
+        "human36m": (3, 0.5),
+    }
+
+
 def test_a_scale_leaves_out_studies_that_there_are() -> None:
     tree = tree_of("real")
     for scale in ("laptop", "paper"):

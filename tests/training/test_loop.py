@@ -460,16 +460,18 @@ def test_foreign_and_wholly_damaged_checkpoints_are_refused(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
 def test_schedules_equal_torch(schedule: str) -> None:
+    """A cosine counts epochs, and one cycle counts steps."""
     steps = 37
     parameter = torch.nn.Parameter(torch.zeros(1))
     reference = torch.optim.SGD([parameter], lr=0.3)
     scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
     if schedule == "cosine":
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(reference, T_max=steps)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(reference, T_max=steps, eta_min=1e-3)
     elif schedule == "one_cycle":
         scheduler = torch.optim.lr_scheduler.OneCycleLR(reference, 0.3, total_steps=steps)
     for step in range(steps):
-        ours = optimizers.learning_rate(schedule, 0.3, step, steps)
+        cosine = optimizers.cosine(0.3, step, steps, floor=1e-3)
+        ours = cosine if schedule == "cosine" else optimizers.learning_rate(schedule, 0.3, step, steps)
         assert ours == pytest.approx(reference.param_groups[0]["lr"], rel=1e-9, abs=1e-12)
         reference.step()
         if scheduler is not None and step < steps - 1:
@@ -498,6 +500,19 @@ def test_one_cycle_equals_torch_whose_momentum_cycles_too(name: str, reference: 
         if step < steps - 1:
             scheduler.step()
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_the_loop_steps_a_cosine_once_an_epoch(tmp_path: Path) -> None:
+    made = trainer(RECIPE.model_copy(update={"schedule": "cosine", "epochs": 3, "learning_rate_floor": 1e-4}))
+    made.fit(Checkpoints(tmp_path, "key"), StopAt(10**9), lambda *_: None)
+    seen = {row["epoch"]: row["learning_rate"] for row in made.ledger.history}
+    peak, floor = RECIPE.learning_rate, 1e-4
+    assert seen == {
+        1: peak,
+        2: pytest.approx(floor + 0.75 * (peak - floor)),
+        3: pytest.approx(floor + 0.25 * (peak - floor)),
+    }
+    assert len({row["learning_rate"] for row in made.ledger.history}) == 3 < len(made.ledger.history)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])

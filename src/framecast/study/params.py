@@ -114,10 +114,10 @@ class Training(Section):
     dataset's: of every sequence of the training and validation splits it then sees so many and no more. It is scored on
     all of them, beyond what it was trained on.
 
-    The four fields after ``schedule`` are read by the schedule ``plateau`` alone; no other has a use for them. The
-    schedule ``one_cycle`` has a β₁ of its own. ``sampling_start`` and ``sampling_decay`` are read by the sampling
-    ``reverse`` alone; training/sampling.py says what the sampling does. With ``reverse_input`` a step makes a second
-    update, on its batch with time reversed.
+    The four fields after ``schedule`` are read by the schedule ``plateau`` alone, but for ``learning_rate_floor``, to
+    which ``cosine`` falls, too. The schedule ``one_cycle`` has a β₁ of its own. ``sampling_start`` and
+    ``sampling_decay`` are read by the sampling ``reverse`` alone; training/sampling.py says what the sampling does.
+    With ``reverse_input`` a step makes a second update, on its batch with time reversed.
     """
 
     epochs: PositiveInt

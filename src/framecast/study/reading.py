@@ -65,11 +65,26 @@ def _scaled(tree: dict[str, Any], scale: str) -> Params:
         for section in ("studies", "datasets", "models", "figures"):
             known((section,), changes.get(section, {}), tree[section])
         known(("without",), without, tree["studies"])
-        merged = _merged(tree, changes)
+        models = {
+            name: _freed(entry, changes.get("models", {}).get(name, {})) for name, entry in tree["models"].items()
+        }
+        merged = _merged(tree | {"models": models}, changes)
         studies = {name: study for name, study in merged["studies"].items() if name not in without}
         return checked(validated(Params, merged | {"studies": studies}, ()))
     except Wrong as wrong:
         raise Wrong(("scales", scale, *wrong.path), wrong.what) from None
+
+
+def _freed(model: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """A model without what it says for single datasets of that which a scale says for all: epochs, say."""
+    for_all = change.get("training")
+    if not isinstance(for_all, dict) or "training_on" not in model:
+        return model
+    left = {
+        dataset: {key: value for key, value in said.items() if key not in for_all}
+        for dataset, said in model["training_on"].items()
+    }
+    return model | {"training_on": left}
 
 
 def _merged(base: Any, change: Any) -> Any:

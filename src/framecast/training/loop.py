@@ -281,6 +281,9 @@ class Trainer:
                 floor=recipe.learning_rate_floor,
                 min_delta=recipe.plateau_min_delta,
             )
+        if recipe.schedule == "cosine":
+            epoch = step // self.steps_per_epoch
+            return optimizers.cosine(recipe.learning_rate, epoch, recipe.epochs, recipe.learning_rate_floor)
         return optimizers.learning_rate(recipe.schedule, recipe.learning_rate, step, self.steps)
 
     # --- state ------------------------------------------------------------------------------------

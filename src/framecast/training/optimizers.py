@@ -70,13 +70,10 @@ def learning_rate(schedule: str, peak: float, step: int, steps: int) -> float:
     """The learning rate of step 0 … steps−1 under a schedule that depends on the step alone.
 
     constant   the peak
-    cosine     peak · ½ (1 + cos(π s / S)), from the peak to 0
     one_cycle  PyTorch's defaults: cosine from peak/25 to the peak over the first 30 %, then to peak/250 000
     """
     if schedule == "constant":
         return peak
-    if schedule == "cosine":
-        return _cosine(peak, 0.0, step / steps)
     return _one_cycle(peak / 25, peak, peak / 25e4, step, steps)
 
 
@@ -88,6 +85,14 @@ def momentum(schedule: str, beta1: float, step: int, steps: int) -> float:
     others     ``beta1``, the recipe's
     """
     return _one_cycle(0.95, 0.85, 0.95, step, steps) if schedule == "one_cycle" else beta1
+
+
+def cosine(peak: float, epoch: int, epochs: int, floor: float) -> float:
+    """The learning rate of epoch 0 … epochs−1, the same for all of its steps: PyTorch's ``CosineAnnealingLR``.
+
+    floor + (peak − floor) · ½ (1 + cos(π e / E))
+    """
+    return _cosine(peak, floor, epoch / epochs)
 
 
 def plateau(
