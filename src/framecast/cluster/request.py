@@ -68,6 +68,16 @@ def request(grid: "Grid", cell: "Cell", phase: Phase, site: "Site") -> Request:
     return Request(_rounded(memory, site), min(minutes, site.walltime), site.cpus, site.gpus, hours, source)
 
 
+def device_mb(grid: "Grid", cell: "Cell", phase: Phase, site: "Site") -> int:
+    """What the tensors of a job take of its GPU: the most that was measured, else those of a training step, counted,
+    and some to spare. 0 without a GPU: there they are in the memory that the job asks for.
+    """
+    if cell.is_baseline or site.device == "cpu":
+        return 0
+    seen = max((run.gpu_peak_mb for run in _measured(grid, cell, phase, site.device)), default=0.0)
+    return math.ceil(seen or SPARE * demand(grid, cell).tensors_mb)
+
+
 def _training(grid: "Grid", cell: "Cell", site: "Site", past: tuple[Attempt, ...]) -> tuple[float | None, str]:
     """Seconds until the last step, and how we know."""
     steps = _steps(grid, cell)

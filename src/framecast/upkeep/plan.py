@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from framecast.cluster import slurm
-from framecast.cluster.request import Request, request
+from framecast.cluster.request import Request, device_mb, request
 from framecast.cluster.site import refuse_flags
 from framecast.errors import UserError
 from framecast.upkeep.status import state
@@ -26,6 +26,7 @@ class Planned:
     cell: "Cell"
     phase: "Phase"
     asks: Request
+    device_mb: int = 0  #: that it takes of its GPU; 0 without one
 
 
 def planned(grid: "Grid", site: "Site") -> list[Planned]:
@@ -35,9 +36,13 @@ def planned(grid: "Grid", site: "Site") -> list[Planned]:
         if (found := state(grid, cell).state) == "done":
             continue
         if not cell.is_baseline and found != "trained" and not (grid.run_folder(cell) / "run.json").exists():
-            jobs.append(Planned(cell, "train", request(grid, cell, "train", site)))
-        jobs.append(Planned(cell, "evaluate", request(grid, cell, "evaluate", site)))
+            jobs.append(_planned(grid, cell, "train", site))
+        jobs.append(_planned(grid, cell, "evaluate", site))
     return jobs
+
+
+def _planned(grid: "Grid", cell: "Cell", phase: "Phase", site: "Site") -> Planned:
+    return Planned(cell, phase, request(grid, cell, phase, site), device_mb(grid, cell, phase, site))
 
 
 def show(grid: "Grid", site: "Site", *, on_slurm: bool) -> None:
@@ -74,7 +79,7 @@ def show(grid: "Grid", site: "Site", *, on_slurm: bool) -> None:
 
 def _print_groups(jobs: list[Planned], site: "Site") -> None:
     """One line for the jobs that ask for the same; seeds rarely differ."""
-    header = ("phase", "cells", "jobs", "MB", "minutes", "slices", "GPUs", "hours each", "source")
+    header = ("phase", "cells", "jobs", "MB", "minutes", "slices", "GPUs", "GPU MB", "hours each", "source")
     groups: dict[tuple[str, ...], int] = Counter()
     for job in jobs:
         cell, asks = job.cell, job.asks
@@ -87,6 +92,7 @@ def _print_groups(jobs: list[Planned], site: "Site") -> None:
             str(asks.minutes),
             str(asks.slices(site)),
             str(asks.gpus),
+            str(job.device_mb or "–"),
             hours,
             asks.source,
         ] += 1
