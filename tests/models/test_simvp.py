@@ -72,12 +72,6 @@ def test_of_more_frames_the_last_are_read_and_fewer_are_refused() -> None:
     ("switches", "told"),
     [
         ({"encoder_blocks": 6}, "frames of 8 × 12 pixels with encoder_blocks 6, allowed: sides that 8 divides"),
-        ({"hidden_channels": 5}, "found hidden_channels 5, allowed: an even number"),
-        ({**INCEPU, "translator_channels": 15}, "found translator_channels 15, allowed: an even number for incepu"),
-        ({**INCEPU, "hidden_channels": 6, "context": 5}, r"found 30 channels .*, allowed: a multiple of 8"),
-        ({**INCEPU, "kernels": (3, 4)}, r"found kernels \[3, 4\], allowed: one or more odd numbers"),
-        ({**INCEPU, "kernels": ()}, r"found kernels \[\], allowed: one or more odd numbers"),
-        ({**INCEPU, "drop_path": 0.1}, "found drop_path 0.1, allowed: 0 for incepu"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(switches: dict[str, Any], told: str) -> None:

@@ -207,7 +207,6 @@ def test_the_gradient_highway_lets_either_pass() -> None:
     ("wrong", "told"),
     [
         ({"patch_size": 4}, r"found patch_size 4 with frames of 4 × 6 pixels, allowed: .+; change .+ in params\.yaml"),
-        ({"kernel_size": 4}, r"found kernel_size 4, allowed: an odd number; change it in params\.yaml"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(wrong: dict[str, int], told: str) -> None:
