@@ -11,6 +11,7 @@ import ast
 import builtins
 from collections.abc import Mapping
 from functools import cache
+from types import CodeType
 from typing import Any
 
 from framecast.study.mistakes import shown
@@ -31,6 +32,7 @@ def names(rule: str) -> tuple[str, ...]:
     return tuple(name for name in ordered if not hasattr(builtins, name))
 
 
+@cache
 def asked_of(rule: str) -> tuple[str, ...]:
     """The same without those that say no more than the case.
 
@@ -48,7 +50,7 @@ def is_kept(rule: str, values: Mapping[str, Any]) -> bool:
     """
     if any(values[name] is None for name in asked_of(rule)):
         return True
-    return bool(eval(_in_python(rule), {}, dict(values)))  # noqa: S307 (our own source, not the user's file)
+    return bool(eval(_compiled(rule), {}, dict(values)))  # noqa: S307 (our own source, not the user's file)
 
 
 def found(rule: str, values: Mapping[str, Any]) -> str:
@@ -58,6 +60,11 @@ def found(rule: str, values: Mapping[str, Any]) -> str:
     'a 2, b [2], c "d"'
     """
     return ", ".join(f"{name} {_shown(values[name])}" for name in names(rule))
+
+
+@cache
+def _compiled(rule: str) -> CodeType:
+    return compile(_in_python(rule), "FITS", "eval")
 
 
 def _in_python(rule: str) -> str:
