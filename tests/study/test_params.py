@@ -258,6 +258,11 @@ LINES = {
         GOOD.replace("primary: mse_pix01", "protocols: {moving_mnist: {teacher-forced: 5}}"),
         "evaluation.protocols.moving_mnist.teacher-forced: found 5; allowed: below 5, the frames of a sequence",
     ),
+    "a protocol that a baseline was not fitted to": (
+        GOOD.replace("primary: mse_pix01", "protocols: {generated_sins: {free-running: 4}}"),
+        "evaluation.protocols.generated_sins.free-running: found observed 4, context 5 with baseline least_squares; "
+        "allowed: observed == context",
+    ),
     "a protocol of another kind": (
         GOOD.replace("primary: mse_pix01", "protocols: {moving_mnist: {teacher_forced: 1}}"),
         'evaluation.protocols.moving_mnist.teacher_forced: found "teacher_forced"; allowed:',
@@ -565,8 +570,12 @@ def test_what_contradicts_each_other_is_told_with_the_study(
 
 
 def test_rules_are_about_arguments() -> None:
-    for package, given in {"data": (), "models": ("context", "side")}.items():
-        for name in catalogue.names(package):
+    for package, named, given in (
+        ("data", catalogue.names("data"), ()),
+        ("models", catalogue.trained(), ("context", "side")),
+        ("models", catalogue.baselines(), ("context", "observed")),
+    ):
+        for name in named:
             arguments = {*catalogue.keyword_arguments(f"{package}.{name}"), *given}
             for rule in catalogue.constant(f"{package}.{name}", "FITS", ()):
                 assert set(rules.names(rule)) <= arguments, (name, rule)

@@ -186,6 +186,11 @@ def _check_protocols(params: Params) -> None:
             if observed >= length:
                 told = f"found {observed}; allowed: below {length}, the frames of a sequence of {dataset}"
                 raise Wrong((*path, dataset, mode), told)
+            given = {"context": arguments["context"], "observed": observed}
+            for baseline in params.baselines:
+                if catalogue.frames("models", baseline) in ("any", params.frames(dataset)):
+                    place, told = (*path, dataset, mode), f" with baseline {baseline}"
+                    _keeps_rules(place, f"models.{baseline}", {}, given=given, told=told)
 
 
 def _check_figures(params: Params) -> None:
