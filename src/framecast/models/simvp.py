@@ -55,6 +55,7 @@ FRAMES = "video"
 UNIT_RANGE = False  #: there is no sigmoid at the end
 FITS = (
     "side % 2 ** (encoder_blocks // 2) == 0",
+    "side > 2 ** (encoder_blocks // 2)",  # of a batch of one map of one pixel nothing can be normalised
     "translator_channels % 2 == 0 if translator == 'incepu'",
     "context * hidden_channels % 8 == 0 if translator == 'incepu' and translator_channels % 16 == 0",  # the groups
     "drop_path == 0 if translator == 'incepu'",
