@@ -221,6 +221,13 @@ def _dataset(name: str, entry: Entry) -> Entry:
     return checked
 
 
+def _model(name: str, entry: ModelEntry) -> ModelEntry:
+    """Check a model's kind and arguments."""
+    checked = _entry("models", name, entry, catalogue.trained())
+    _keeps_rules(("models", name), f"models.{entry.kind}", checked.arguments, written=entry.arguments)
+    return checked
+
+
 def _keeps_rules(
     path: tuple[Any, ...],
     module: str,
@@ -250,13 +257,6 @@ def _entry(section: str, name: str, entry: E, kinds: Iterable[str]) -> E:
     package = "data" if section == "datasets" else section
     arguments = validated(_arguments(f"{package}.{entry.kind}"), entry.arguments, path)
     return entry.model_copy(update={"arguments": as_tree(arguments)})
-
-
-def _model(name: str, entry: ModelEntry) -> ModelEntry:
-    """Check a model's kind and arguments."""
-    checked = _entry("models", name, entry, catalogue.trained())
-    _keeps_rules(("models", name), f"models.{entry.kind}", checked.arguments, written=entry.arguments)
-    return checked
 
 
 def _trained(base: Training, name: str, entry: ModelEntry) -> ModelEntry:
