@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Ge, Gt, Interval, MinLen, MultipleOf
 from pydantic import AfterValidator
 
 AFFECTS_NUMBERS = False
@@ -22,7 +22,18 @@ def each_once(values: Values) -> Values:
     return values
 
 
+def with_a_centre(size: int) -> int:
+    """The same size; raises ValueError for an even one."""
+    if size % 2 == 0:
+        raise ValueError(f"found {size}; allowed: an odd number")
+    return size
+
+
 PositiveInt = Annotated[int, Interval(gt=0, lt=2**31)]  #: of what is counted: more of anything fits into no computer
+Pixels = Annotated[int, Interval(ge=2, le=4096)]  #: of a frame's side: one alone has no neighbour
+Kernel = Annotated[int, Interval(gt=0, lt=2**31), AfterValidator(with_a_centre)]
+Even = Annotated[int, Interval(gt=0, lt=2**31), MultipleOf(2)]
+MultipleOfFour = Annotated[int, Interval(gt=0, lt=2**31), MultipleOf(4)]
 NonNegativeInt = Annotated[int, Interval(ge=0, lt=2**63)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
@@ -31,4 +42,5 @@ Decay = Annotated[float, Interval(ge=0, lt=1)]
 Reduction = Annotated[float, Interval(gt=0, lt=1)]
 
 Distinct = Annotated[list[T] | tuple[T, ...], AfterValidator(each_once)]
+NonEmpty = Annotated[list[T] | tuple[T, ...], MinLen(1)]
 NonEmptyDistinct = Annotated[list[T] | tuple[T, ...], MinLen(1), AfterValidator(each_once)]

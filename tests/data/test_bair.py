@@ -202,18 +202,6 @@ def test_names_that_do_not_fit(full_tree, tmp_path, change, message):
         Bair().prepare(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"context": 10, "horizon": 21}, "found context \\+ horizon 31; allowed: at most 30"),
-        ({"frame_size": 32}, "found frame_size 32 with source official; allowed: 64"),
-    ],
-)
-def test_arguments_that_do_not_fit(arguments, message):
-    with pytest.raises(UserError, match=message):
-        Bair(**arguments)
-
-
 @pytest.mark.parametrize("arguments", [{"train": 43_100}, {"validation": 43_264}, {"test": 300}])
 def test_more_trajectories_than_there_are(full_tree, arguments):
     with pytest.raises(UserError, match=r"expected .* found"):

@@ -337,20 +337,3 @@ def test_published_test_file(tmp_path, monkeypatch):
     np.save(path, np.zeros((2, 3), np.float32))
     with pytest.raises(UserError, match=r"expected uint8 \(20, 10000, 64, 64\), found float32 \(2, 3\)"):
         open_test_sequences(path)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        ({"frame_size": 32}, "digit_size 32.*allowed: 1 to 31"),
-        ({"test_file": "mnist_test_seq", "horizon": 30}, r"context \+ horizon 40; allowed: at most 20"),
-        ({"test_file": "mnist_test_seq", "source": "bundled"}, "source bundled; allowed: official"),
-        ({"test_file": "mnist_test_seq", "frame_size": 80}, "frame_size 80; allowed: 64"),
-        ({"test_file": "mnist_test_seq", "test": 10_001}, "test 10001; allowed: at most 10000"),
-        ({"protocol": "kartal", "train": 9_000}, r"train \+ validation \+ test 20000; allowed: at most 10000"),
-        ({"protocol": "kartal", "source": "bundled"}, "protocol kartal, found source bundled; allowed: official"),
-    ],
-)
-def test_arguments_that_do_not_fit_each_other(arguments, complaint):
-    with pytest.raises(UserError, match=complaint):
-        MovingMNIST(**arguments)

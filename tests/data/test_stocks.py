@@ -496,7 +496,6 @@ def test_files_of_one_ticker_that_disagree_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"validation_fraction": 0.5, "test_fraction": 0.5}, "a sum below 1"),
         ({"split_by": "tickers", "test_tickers": ["TSLA"]}, "found TSLA; allowed: AAPL, "),
         ({"validation_fraction": 0.0}, "expected validation windows of 50"),
         ({"context": 200, "horizon": 200}, "windows of 400 consecutive prices"),

@@ -136,19 +136,6 @@ def test_of_more_frames_the_last_are_read_and_fewer_are_refused() -> None:
         model(frames[:, :3], 3)
 
 
-@pytest.mark.parametrize(
-    ("switches", "told"),
-    [
-        ({"hidden_channels": 6}, "found hidden_channels 6, allowed: a multiple of 4"),
-        ({"standard_attention": False, "rfa": False}, "allowed: one of them true; without both it is the kind convgru"),
-    ],
-)
-def test_what_does_not_fit_is_refused_in_one_line(switches: dict[str, Any], told: str) -> None:
-    with pytest.raises(UserError, match=told) as caught:
-        small(**switches)
-    assert "\n" not in str(caught.value)
-
-
 @SYSTEMS
 def test_a_run_that_is_stopped_after_every_step_ends_in_the_same_bits(
     kind: type[ConvGRUForecaster], switches: dict[str, Any], tmp_path: Path

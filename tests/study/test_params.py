@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from framecast.errors import UserError
-from framecast.study import catalogue, reading
+from framecast.study import catalogue, reading, rules
 from framecast.study.params import Evaluation, Training
 from tests.conftest import ROOT, one_line, run
 
@@ -272,6 +272,11 @@ LINES = {
         GOOD.replace("primary: mse_pix01", "protocols: {moving_mnist: {teacher-forced: 5}}"),
         "evaluation.protocols.moving_mnist.teacher-forced: found 5; allowed: below 5, the frames of a sequence",
     ),
+    "a protocol that a baseline was not fitted to": (
+        GOOD.replace("primary: mse_pix01", "protocols: {generated_sins: {free-running: 4}}"),
+        "evaluation.protocols.generated_sins.free-running: found observed 4, context 5 with baseline least_squares; "
+        "allowed: observed == context",
+    ),
     "a protocol of another kind": (
         GOOD.replace("primary: mse_pix01", "protocols: {moving_mnist: {teacher_forced: 1}}"),
         'evaluation.protocols.moving_mnist.teacher_forced: found "teacher_forced"; allowed:',
@@ -441,6 +446,155 @@ def test_what_no_set_holds_is_refused_before_there_is_one() -> None:
     fine = {"train_persons": [1, 17], "actions": ["walking"], "leave_out": ["person01_boxing_d4"]}
     found = reading.resolve(changed(tree, ("datasets", "kth_coleman"), tree["datasets"]["kth_coleman"] | fine))
     assert fine.items() <= found.datasets["kth_coleman"].arguments.items()
+
+
+PUBLISHED_FILE = {"test_file": "mnist_test_seq"}
+KARTAL = {"protocol": "kartal", "train": 8000, "validation": 1000, "test": 1000}
+BUNDLED = {"variant": "srivastava", "source": "bundled"}
+INCEPU = {"translator": "incepu"}
+DRAWN = {"source": "stand-in"}
+#: A kind, arguments that fit each other, the change after which they do not, and what is then said.
+CONTRADICTIONS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    (
+        "moving_mnist",
+        {"frame_size": 33},
+        {"frame_size": 32},
+        "frame_size: found digit_size 32, frame_size 32; allowed: digit_size < frame_size",
+    ),
+    ("moving_mnist", {"digit_size": 63}, {"digit_size": 64}, "digit_size: found digit_size 64, frame_size 64; allowed"),
+    ("moving_mnist", {"frame_size": 4096}, {"frame_size": 40_000}, "frame_size: found 40000; allowed: 4096 or less"),
+    ("moving_mnist", {"max_speed": 63}, {"max_speed": 64}, "max_speed: found max_speed 64, frame_size 64, variant"),
+    ("moving_mnist", {**BUNDLED, "digits": 270}, {"digits": 271}, "digits: found digits 271, variant"),
+    ("moving_mnist", {"variant": "srivastava", "digits": 271}, {"digits": 10_001}, "digits: found digits 10001, var"),
+    (
+        "moving_mnist",
+        PUBLISHED_FILE,
+        {"horizon": 11},
+        'horizon: found context 10, horizon 11, test_file "mnist_test_seq"; allowed: context + horizon <= 20 if test_f',
+    ),
+    ("moving_mnist", PUBLISHED_FILE, {"source": "bundled"}, 'source: found source "bundled", test_file "mnist_test_'),
+    ("moving_mnist", PUBLISHED_FILE, {"frame_size": 80}, "frame_size: found frame_size 80, test_file"),
+    ("moving_mnist", PUBLISHED_FILE, {"test": 10_001}, "test: found test 10001, test_file"),
+    ("moving_mnist", KARTAL, {"train": 9_000}, "train: found train 9000, validation 1000, test 1000, protocol"),
+    ("moving_mnist", KARTAL, {"source": "bundled"}, 'source: found source "bundled", protocol "kartal"'),
+    ("moving_mnist", KARTAL, {"frame_size": 80}, "frame_size: found frame_size 80, protocol"),
+    ("moving_mnist", KARTAL, {"horizon": 11}, "horizon: found context 10, horizon 11, protocol"),
+    (
+        "bair",
+        {"context": 2, "horizon": 28},
+        {"context": 3},
+        "context: found context 3, horizon 28; allowed: context + horizon <= 30",
+    ),
+    (
+        "bair",
+        {},
+        {"frame_size": 32},
+        'frame_size: found frame_size 32, source "official"; allowed: frame_size == 64 if',
+    ),
+    ("bair", {"test": 256}, {"test": 257}, "test: found test 257, source"),
+    ("bair", {"train": 43_008}, {"train": 43_009}, "train: found train 43009, validation 256, source"),
+    ("bair", {"validation": 43_263}, {"validation": 43_264}, "validation: found validation 43264, train nothing"),
+    ("bair", {"train_files": 2, "train": 256}, {"train": 257}, "train: found train 257, validation 256, train_files 2"),
+    ("bair", {"train_files": 2}, {"train_files": 1}, "train_files: found validation 256, train_files 1, source"),
+    ("bair", {**DRAWN, "train_files": 9}, {"train_files": 8}, "train_files: found validation 256, train_files 8"),
+    (
+        "bair",
+        {**DRAWN, "train_files": 9, "train": 32},
+        {"train": 33},
+        "train: found train 33, validation 256, train_fi",
+    ),
+    (
+        "human36m",
+        {**DRAWN, "images": 15},
+        {"images": 14},
+        "images: found images 14, context 4, horizon 4, subsampling 2, source",
+    ),
+    ("human36m", {**DRAWN, "actions": ["Walking"]}, {"actions": ["Flying"]}, 'actions: found actions ["Flying"], sou'),
+    (
+        "stocks",
+        {"validation_fraction": 0.5, "test_fraction": 0.49},
+        {"test_fraction": 0.5},
+        "validation_fraction: found validation_fraction 0.5, test_fraction 0.5, split_by",
+    ),
+    (
+        "stocks",
+        {"split_by": "tickers", "validation_fraction": 0.5, "test_fraction": 1.0},
+        {"validation_fraction": 1.0},
+        "validation_fraction: found validation_fraction 1.0; allowed: 0 < validation_fraction < 1",
+    ),
+    ("stocks", {}, {"test_fraction": 0.0}, "test_fraction: found test_fraction 0.0, split_by"),
+    (
+        "kth",
+        {},
+        {"validation_persons": []},
+        "validation_persons: found nothing; allowed: at least 1 of them, or studies",
+    ),
+    ("convlstm_s", {"patch_size": 8}, {"patch_size": 3}, "patch_size: found side 16, patch_size 3 with moving_mnist;"),
+    ("predrnn", {"kernel_size": 3}, {"kernel_size": 4}, "kernel_size: found 4; allowed: an odd number"),
+    ("predrnn_pp", {"patch_size": 8}, {"patch_size": 32}, "patch_size: found side 16, patch_size 32 with"),
+    ("mim", {"patch_size": 16}, {"patch_size": 5}, "patch_size: found side 16, patch_size 5 with"),
+    ("simvp", {"encoder_blocks": 7}, {"encoder_blocks": 8}, "encoder_blocks: found side 16, encoder_blocks 8 with"),
+    ("simvp", {"encoder_blocks": 7}, {"encoder_blocks": 10}, "encoder_blocks: found side 16, encoder_blocks 10 with"),
+    ("simvp", {"hidden_channels": 6}, {"hidden_channels": 5}, "hidden_channels: found 5; allowed: a multiple of 2"),
+    ("simvp", {"kernels": [3]}, {"kernels": []}, "kernels: found nothing; allowed: at least 1 of them"),
+    ("simvp", {"kernels": [3, 3]}, {"kernels": [3, 4]}, "kernels.1: found 4; allowed: an odd number"),
+    ("simvp", {**INCEPU, "translator_channels": 12}, {"translator_channels": 15}, "translator_channels: found trans"),
+    (
+        "simvp",
+        {**INCEPU, "hidden_channels": 8},
+        {"hidden_channels": 6},
+        'hidden_channels: found context 3, hidden_channels 6, translator "incepu", translator_channels 512 with mov',
+    ),
+    (
+        "simvp",
+        {"drop_path": 0.1},
+        INCEPU,
+        'drop_path: found drop_path 0.1, translator "incepu"; allowed: drop_path == 0',
+    ),
+    ("srvp", {"hidden_channels": 4}, {"hidden_channels": 6}, "hidden_channels: found 6; allowed: a multiple of 4"),
+    (
+        "srvp",
+        {"standard_attention": False},
+        {"rfa": False},
+        "standard_attention: found standard_attention false, rfa false; allowed: standard_attention or rfa",
+    ),
+    (
+        "seq2seq_convlstm",
+        {"head_kernel": "3x3x3"},
+        {"handover": "as_described"},
+        'head_kernel: found head_kernel "3x3x3", handover "as_described"; allowed: head_kernel ==',
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "fits", "change", "told"), CONTRADICTIONS)
+def test_what_contradicts_each_other_is_told_with_the_study(
+    kind: str, fits: dict[str, Any], change: dict[str, Any], told: str
+) -> None:
+    section = "datasets" if kind in catalogue.names("data") else "models"
+    tree = tree_of("tiny")
+    entry = tree[section]["other"] = {"kind": kind, **fits}
+    study = tree["studies"]["sequence_depth" if kind == "stocks" else "video_depth"]
+    study[section] = ["other"]
+    reading.resolve(tree)
+    assert refused(changed(tree, (section, "other"), {**entry, **change})).startswith(
+        f"params.yaml: {section}.other.{told}"
+    )
+    scales = {"tiny": {}, "large": {section: {"other": change}}}
+    assert refused(tree | {"scales": scales}).startswith(f"params.yaml: scales.large.{section}.other.{told}"[:90])
+
+
+def test_rules_are_about_arguments() -> None:
+    for package, named, given in (
+        ("data", catalogue.names("data"), ()),
+        ("models", catalogue.trained(), ("context", "side")),
+        ("models", catalogue.baselines(), ("context", "observed")),
+    ):
+        for name in named:
+            arguments = {*catalogue.keyword_arguments(f"{package}.{name}"), *given}
+            for rule in catalogue.constant(f"{package}.{name}", "FITS", ()):
+                assert set(rules.names(rule)) <= arguments, (name, rule)
+                assert rules.asked_of(rule), (name, rule)
 
 
 def test_a_named_replication_may_leak_and_anything_may_be_named_one() -> None:

@@ -34,11 +34,22 @@ from framecast.data.generated import pushing_arm
 from framecast.data.shared.streams import Stream, StreamedPrepared
 from framecast.data.shared.windows import WindowSplit
 from framecast.errors import UserError
-from framecast.ranges import NonNegativeInt, PositiveInt
+from framecast.ranges import NonNegativeInt, Pixels, PositiveInt
 
 FRAMES = "video"
 SIDE = "frame_size"
 RAW_SOURCES = (({"source": "official"}, ("bair",)),)
+FITS = (
+    "context + horizon <= 30",
+    "frame_size == 64 if source == 'official'",
+    "test <= 256 if source == 'official'",
+    "train + validation <= 43264 if source == 'official'",
+    "validation < 43264 if train is None",
+    "train + validation <= train_files * 256 if source == 'official'",
+    "train + validation <= train_files * 32 if source == 'stand-in'",
+    "validation < train_files * 256 if source == 'official'",
+    "validation < train_files * 32 if source == 'stand-in'",
+)
 
 ORIGINS = {
     "official": "BAIR robot pushing (Ebert, Finn, Lee, Levine), camera {}",
@@ -66,8 +77,6 @@ class Bair(Dataset):
 
     Stored for each split: ``<split>_frames`` (trajectories, frames, 3, S, S) uint8, and ``<split>_group``, which says
     from which trajectory of the training or of the test files each sequence is.
-
-    Raises UserError when the sequence is longer than a trajectory, or the arguments do not fit each other.
     """
 
     def __init__(
@@ -78,7 +87,7 @@ class Bair(Dataset):
         source: Literal["official", "stand-in"] = "official",
         protocol: Literal["coleman", "svg", "windows"] = "coleman",
         camera: Literal["image_aux1", "image_main"] = "image_aux1",
-        frame_size: PositiveInt = 64,
+        frame_size: Pixels = 64,
         train_files: PositiveInt | None = None,
         train: PositiveInt | None = None,
         validation: PositiveInt = 256,
@@ -92,12 +101,6 @@ class Bair(Dataset):
         self.train_files, self.complete, self.data_seed = train_files, complete, data_seed
         self.train, self.validation = train, validation
         self.test = test or (COLEMAN_TEST if protocol == "coleman" else None)
-        for lacking, found, allowed in (
-            (context + horizon > FRAMES_EACH, f"context + horizon {context + horizon}", f"at most {FRAMES_EACH}"),
-            (source == "official" and frame_size != 64, f"frame_size {frame_size} with source official", "64"),
-        ):
-            if lacking:
-                raise UserError(f"bair: found {found}; allowed: {allowed}")
 
     @property
     def stored(self) -> int:

@@ -72,7 +72,7 @@ class Dataset(ABC):
 
     Its module says ``FRAMES = "series"`` or ``"video"``, and its annotations are the bounds that ``params.yaml`` is
     checked against. A video's module also says ``SIDE``: how many pixels the shorter side of its frames has, or the
-    argument that says it.
+    argument that says it. ``FITS`` says what the arguments must be beside each other.
     """
 
     context: int

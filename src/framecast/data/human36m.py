@@ -35,13 +35,18 @@ from framecast.data.generated import figure_in_a_room
 from framecast.data.shared.streams import Stream, StreamedPrepared
 from framecast.data.shared.windows import WindowSplit
 from framecast.errors import UserError
-from framecast.ranges import Distinct, NonEmptyDistinct, NonNegativeInt, PositiveInt
+from framecast.ranges import Distinct, NonEmptyDistinct, NonNegativeInt, Pixels, PositiveInt
 
 FRAMES = "video"
 SIDE = "frame_size"
 RAW_INDEX = "human36m/SHA256SUMS"
 RAW_SOURCES = (({"source": "official"}, ("human36m",)),)
 
+FITS = (
+    "images > (context + horizon - 1) * subsampling if source == 'stand-in'",
+    "set(actions) <= {'Directions', 'Discussion', 'Greeting', 'Purchases', 'WalkDog', 'Walking'} "
+    "if source == 'stand-in'",
+)
 DISJOINT = ("train_subjects", "validation_subjects", "test_subjects")  #: nobody is in two of them
 ORIGINS = {
     "official": "Human3.6M (Ionescu, Papava, Olaru, Sminchisescu), images extracted by the user",
@@ -77,7 +82,7 @@ class Human36M(Dataset):
         horizon: PositiveInt = 4,
         source: Literal["official", "stand-in"] = "official",
         crop: Literal["none", "central"] = "none",
-        frame_size: PositiveInt = 100,
+        frame_size: Pixels = 100,
         actions: Distinct[str] = (),
         cameras: Distinct[Camera] = (),
         train_subjects: NonEmptyDistinct[Subject] = (1, 5, 6, 7),

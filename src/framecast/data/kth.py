@@ -36,7 +36,7 @@ from framecast.data.formats.video import resized
 from framecast.data.generated.human_figures import write_stand_in
 from framecast.data.shared.streams import Stream, StreamedPrepared
 from framecast.errors import UserError
-from framecast.ranges import Distinct, NonEmptyDistinct, NonNegativeInt, PositiveInt
+from framecast.ranges import Distinct, NonEmptyDistinct, NonNegativeInt, Pixels, PositiveInt
 
 FRAMES = "video"
 SIDE = "frame_size"
@@ -210,7 +210,7 @@ class KTH(Dataset):
         horizon: PositiveInt = 10,
         variant: Literal["persons", "coleman"] = "persons",
         source: Literal["official", "stand-in"] = "official",
-        frame_size: PositiveInt = 64,
+        frame_size: Pixels = 64,
         resize: Literal["area", "bilinear"] = "area",
         train_persons: NonEmptyDistinct[Person] | None = None,
         validation_persons: Distinct[Person] | None = None,

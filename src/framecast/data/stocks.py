@@ -29,6 +29,11 @@ RAW_SOURCES = (
     ({"source": "official", "interval": "daily"}, ("stocks_daily",)),
     ({"source": "official"}, ("stocks",)),
 )
+FITS = (
+    "0 < validation_fraction < 1",
+    "0 < test_fraction if split_by == 'dates'",
+    "validation_fraction + test_fraction < 1 if split_by == 'dates'",
+)
 
 SAME_COMPANY = {"FB": "META", "GOOG": "GOOGL"}  # Meta's symbol until June 2022; Alphabet's two share classes
 RENAMED = {"FB": "META"}
@@ -106,11 +111,6 @@ class Stocks(Dataset):
         self.test_tickers = tuple(RENAMED.get(ticker, ticker) for ticker in test_tickers)
         self.train_stride = train_stride
         self.split_adjustment = split_adjustment
-        if self.validation_fraction + self.test_fraction >= 1:
-            raise UserError(
-                f"stocks: validation_fraction {validation_fraction} + test_fraction {test_fraction} leave nothing "
-                "to train on; allowed: a sum below 1"
-            )
 
     def prepare(self, raw: Path) -> Prepared:
         """Windows of the three splits.

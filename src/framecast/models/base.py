@@ -44,8 +44,9 @@ class Forecaster(nn.Module, ABC):
     keyword-only arguments whose defaults are the paper's values and whose annotations are the bounds that
     ``params.yaml`` is checked against. One whose weights depend on T takes ``context`` as well, which the dataset
     gives. Its module says ``FRAMES = "series"``, ``"video"`` or ``"any"``, ``UNIT_RANGE = False`` where forecasts may
-    leave [0, 1] (or the values of an argument with which they stay within), and ``SAMPLED = True`` where training may
-    feed it its own forecasts.
+    leave [0, 1] (or the values of an argument with which they stay within), ``SAMPLED = True`` where training may
+    feed it its own forecasts, and in ``FITS`` what its arguments must be beside each other, the dataset's ``context``
+    and the ``side`` of its frames.
     """
 
     READS_TEACHER: ClassVar[bool] = False  #: whether ``forward`` makes use of a teacher

@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from framecast.models.layers.gates import lstm_gates
 from framecast.models.layers.seq2seq import Stack, State
 from framecast.models.layers.unroll import Held, Unrolled
-from framecast.ranges import PositiveInt
+from framecast.ranges import Kernel, PositiveInt
 
 FRAMES = "video"
 UNIT_RANGE = {"output": ("sigmoid",)}  #: else there is no sigmoid at the end
 SAMPLED = True  #: training may feed it its own forecasts
+FITS = ("side % patch_size == 0",)
 
 
 class ConvLSTMCell(nn.Module):
@@ -57,7 +58,7 @@ class ConvLSTMS(Unrolled[list[State]]):
         *,
         depth: PositiveInt,
         hidden_channels: PositiveInt = 128,
-        kernel_size: PositiveInt = 5,
+        kernel_size: Kernel = 5,
         patch_size: PositiveInt = 4,
         output: Literal["linear", "sigmoid"] = "linear",
     ) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from framecast.models.base import Baseline
 
 FRAMES = "series"
+FITS = ("observed == context",)  #: it is fitted to so many frames
 
 
 class LeastSquares(Baseline):

@@ -42,11 +42,12 @@ from torch import Tensor, nn
 
 from framecast.models.layers.unroll import Held, Unrolled
 from framecast.models.predrnn import STLSTMCell, STLSTMState
-from framecast.ranges import PositiveInt
+from framecast.ranges import Kernel, PositiveInt
 
 FRAMES = "video"
 UNIT_RANGE = {"output": ("sigmoid",)}  #: else there is no sigmoid at the end
 SAMPLED = True  #: training may feed it its own forecasts
+FITS = ("side % patch_size == 0",)
 
 
 class PeepholeLSTMCell(nn.Module):
@@ -136,7 +137,7 @@ class MIM(Unrolled[MIMState]):
         *,
         depth: PositiveInt,
         hidden_channels: PositiveInt = 128,
-        kernel_size: PositiveInt = 5,
+        kernel_size: Kernel = 5,
         patch_size: PositiveInt = 4,
         output: Literal["linear", "sigmoid"] = "linear",
     ) -> None:

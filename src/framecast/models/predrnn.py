@@ -36,11 +36,12 @@ from torch.nn import functional
 
 from framecast.models.base import Penalty
 from framecast.models.layers.unroll import Held, Unrolled
-from framecast.ranges import NonNegativeFloat, PositiveInt
+from framecast.ranges import Kernel, NonNegativeFloat, PositiveInt
 
 FRAMES = "video"
 UNIT_RANGE = {"output": ("sigmoid",)}  #: else there is no sigmoid at the end
 SAMPLED = True  #: training may feed it its own forecasts
+FITS = ("side % patch_size == 0",)
 
 
 class STLSTMState(NamedTuple):
@@ -121,7 +122,7 @@ class PredRNN(Unrolled[list[STLSTMState]]):
         *,
         depth: PositiveInt,
         hidden_channels: PositiveInt = 128,
-        kernel_size: PositiveInt = 5,
+        kernel_size: Kernel = 5,
         patch_size: PositiveInt = 4,
         output: Literal["linear", "sigmoid"] = "linear",
         layer_norm: bool = False,

@@ -32,11 +32,12 @@ import torch
 from torch import Tensor, nn
 
 from framecast.models.layers.unroll import Held, Unrolled
-from framecast.ranges import PositiveInt
+from framecast.ranges import Kernel, PositiveInt
 
 FRAMES = "video"
 UNIT_RANGE = {"output": ("sigmoid",)}  #: else there is no sigmoid at the end
 SAMPLED = True  #: training may feed it its own forecasts
+FITS = ("side % patch_size == 0",)
 HIGHWAY_START = 0.001  #: bound of the uniform initial weights of the highway, as in the code
 
 State = tuple[Tensor, Tensor, Tensor]  #: (h, c, m), each (B, D, H, W)
@@ -114,7 +115,7 @@ class PredRNNpp(Unrolled[PredRNNppState]):
         *,
         depth: PositiveInt,
         hidden_channels: PositiveInt = 128,
-        kernel_size: PositiveInt = 5,
+        kernel_size: Kernel = 5,
         patch_size: PositiveInt = 4,
         output: Literal["linear", "sigmoid"] = "linear",
     ) -> None:

@@ -19,12 +19,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from framecast.errors import UserError
 from framecast.models.layers.gates import lstm_gates
 from framecast.models.layers.seq2seq import Seq2Seq, State
 from framecast.ranges import PositiveInt
 
 FRAMES = "video"
+#: A head that looks at the next forecast cannot feed the present one back.
+FITS = ("head_kernel == '1x3x3' if handover == 'as_described'",)
 
 
 class ConvLSTMCell(nn.Module):
@@ -63,9 +64,6 @@ class ReadOut(nn.Module):
 class Seq2SeqConvLSTM(Seq2Seq):
     """Encoder and decoder stacks of ConvLSTM cells; (B, T, C, H, W) → (B, K, C, H, W), forecasts in [0, 1].
 
-    Raises UserError for ``head_kernel="3x3x3"`` with ``handover="as_described"``: a head that looks at the next
-    forecast cannot feed the present one back.
-
     >>> sum(p.numel() for p in Seq2SeqConvLSTM((1, 64, 64), depth=1).parameters())
     1036097
     """
@@ -81,11 +79,6 @@ class Seq2SeqConvLSTM(Seq2Seq):
         handover: Literal["as_described", "as_coded"] = "as_coded",
         head_kernel: Literal["1x3x3", "3x3x3"] = "1x3x3",
     ) -> None:
-        if head_kernel == "3x3x3" and handover == "as_described":
-            raise UserError(
-                "seq2seq_convlstm: head_kernel 3x3x3 mixes forecasts over time and cannot feed each back: "
-                "use head_kernel 1x3x3 or handover as_coded"
-            )
         super().__init__(
             frame_shape,
             cell=lambda channels: ConvLSTMCell(channels, hidden_channels, kernel_size),

@@ -49,10 +49,17 @@ from torch.nn import functional
 
 from framecast.errors import UserError
 from framecast.models.base import Forecaster
-from framecast.ranges import Decay, PositiveInt
+from framecast.ranges import Decay, Even, Kernel, NonEmpty, PositiveInt
 
 FRAMES = "video"
 UNIT_RANGE = False  #: there is no sigmoid at the end
+FITS = (
+    "side % 2 ** (encoder_blocks // 2) == 0",
+    "side > 2 ** (encoder_blocks // 2)",  # of a batch of one map of one pixel nothing can be normalised
+    "translator_channels % 2 == 0 if translator == 'incepu'",
+    "context * hidden_channels % 8 == 0 if translator == 'incepu' and translator_channels % 16 == 0",  # the groups
+    "drop_path == 0 if translator == 'incepu'",
+)
 GROUPS = 8  #: of an inception module
 
 Release = Literal["openstl", "first"]
@@ -220,7 +227,7 @@ class SimVP(Forecaster):
     T is ``context``; of more frames the last T are read. For K < T the first K forecasts are kept; for K > T the
     forecasts are read in their turn, T at a time, and what is too many cut off.
 
-    Raises UserError for frames, widths or kernels that do not fit together, and for fewer than T frames to read.
+    Raises UserError for frames that cannot be halved as often, and for fewer than T frames to read.
 
     >>> sum(p.numel() for p in SimVP((1, 64, 64), depth=8).parameters())
     46769665
@@ -234,19 +241,17 @@ class SimVP(Forecaster):
         context: PositiveInt = 10,
         translator: Literal["gsta", "incepu"] = "gsta",
         release: Literal["openstl", "first"] = "openstl",
-        hidden_channels: PositiveInt = 64,
+        hidden_channels: Even = 64,
         translator_channels: PositiveInt = 512,
         encoder_blocks: PositiveInt = 4,
-        kernels: tuple[PositiveInt, ...] | list[PositiveInt] = (3, 5, 7, 11),
+        kernels: NonEmpty[Kernel] = (3, 5, 7, 11),
         drop_path: Decay = 0.0,
     ) -> None:
         super().__init__(frame_shape)
         self.context = context
         self.concatenates = release == "first"
         channels, stacked = frame_shape[0], context * hidden_channels
-        _refuse_what_does_not_fit(frame_shape, hidden_channels, encoder_blocks)
-        if translator == "incepu":
-            _refuse_what_incepu_cannot(stacked, translator_channels, kernels, drop_path)
+        _refuse_what_does_not_fit(frame_shape, encoder_blocks)
 
         halved = [bool(i % 2) for i in range(encoder_blocks)]
         self.encoder = nn.ModuleList(
@@ -294,7 +299,7 @@ class SimVP(Forecaster):
         return self.read_out(z).unflatten(0, frames)
 
 
-def _refuse_what_does_not_fit(frame_shape: tuple[int, ...], hidden_channels: int, encoder_blocks: int) -> None:
+def _refuse_what_does_not_fit(frame_shape: tuple[int, ...], encoder_blocks: int) -> None:
     _, height, width = frame_shape
     stride = 2 ** (encoder_blocks // 2)
     if height % stride or width % stride:
@@ -302,25 +307,6 @@ def _refuse_what_does_not_fit(frame_shape: tuple[int, ...], hidden_channels: int
             f"simvp: found frames of {height} × {width} pixels with encoder_blocks {encoder_blocks}, allowed: sides "
             f"that {stride} divides; choose another frame_size or fewer encoder_blocks in params.yaml"
         )
-    if hidden_channels % 2:
-        raise UserError(f"simvp: found hidden_channels {hidden_channels}, allowed: an even number")
-
-
-def _refuse_what_incepu_cannot(
-    stacked: int, translator_channels: int, kernels: tuple[int, ...] | list[int], drop_path: float
-) -> None:
-    if translator_channels % 2:
-        raise UserError(f"simvp: found translator_channels {translator_channels}, allowed: an even number for incepu")
-    in_groups = translator_channels // 2 % GROUPS == 0
-    if in_groups and stacked % GROUPS:
-        raise UserError(
-            f"simvp: found {stacked} channels at the translator (context × hidden_channels), allowed: a multiple of "
-            f"{GROUPS} for incepu with translator_channels {translator_channels}"
-        )
-    if not kernels or any(kernel_size % 2 == 0 for kernel_size in kernels):
-        raise UserError(f"simvp: found kernels {list(kernels)}, allowed: one or more odd numbers")
-    if drop_path:
-        raise UserError(f"simvp: found drop_path {drop_path:g}, allowed: 0 for incepu, which has no stochastic depth")
 
 
 def _zero_bias(conv: nn.Conv2d | nn.ConvTranspose2d) -> None:

@@ -49,9 +49,10 @@ from torch import Tensor, nn
 from framecast.errors import UserError
 from framecast.models.layers.convgru import ConvGRUForecaster
 from framecast.models.layers.looking_back import LooksBack
-from framecast.ranges import Decay, PositiveInt
+from framecast.ranges import Decay, MultipleOfFour, PositiveInt
 
 FRAMES = "video"
+FITS = ("standard_attention or rfa",)  #: without both it is the kind convgru
 
 
 def _norm(x: Tensor, dim: int) -> Tensor:
@@ -229,8 +230,7 @@ class SRVP(ConvGRUForecaster, LooksBack):
 
     T is ``context``, which RFA's normalisation is built for; of more frames the last T are read.
 
-    Raises UserError for ``hidden_channels`` that 4 does not divide, for a network without SA and RFA, and for fewer
-    than T frames to read.
+    Raises UserError for fewer than T frames to read.
 
     >>> sum(p.numel() for p in SRVP((1, 64, 64), depth=4).parameters())
     18309525
@@ -245,13 +245,12 @@ class SRVP(ConvGRUForecaster, LooksBack):
         standard_attention: bool = True,
         rfa: bool = True,
         cross_attention: bool = True,
-        hidden_channels: PositiveInt = 128,
+        hidden_channels: MultipleOfFour = 128,
         kernel_size: PositiveInt = 5,
         dropout: Decay = 0.5,
         correlation_dropout: Decay = 0.2,
         checkpoint_steps: bool = False,
     ) -> None:
-        _refuse_what_does_not_fit(hidden_channels, standard_attention, rfa)
         super().__init__(
             frame_shape,
             depth=depth,
@@ -311,13 +310,3 @@ class SRVP(ConvGRUForecaster, LooksBack):
             for hook in hooks:
                 hook.remove()
         return {name: torch.stack(weights, dim=1) for name, weights in seen.items()}
-
-
-def _refuse_what_does_not_fit(hidden_channels: int, standard_attention: bool, rfa: bool) -> None:
-    if hidden_channels % 4:
-        raise UserError(f"srvp: found hidden_channels {hidden_channels}, allowed: a multiple of 4")
-    if not (standard_attention or rfa):
-        raise UserError(
-            "srvp: found standard_attention false and rfa false, allowed: one of them true; without both it is the "
-            "kind convgru"
-        )

@@ -5,15 +5,16 @@ types, bounds and defaults are written once, in its own file (``catalogue``).
 """
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import combinations
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import StringConstraints, create_model
 
 from framecast import ranges
-from framecast.study import catalogue
+from framecast.study import catalogue, rules
 from framecast.study.mistakes import Section, Wrong, as_tree, known, shown, unknown, validated
 from framecast.study.params import Entry, ModelEntry, Params, Product, Study, Training
 
@@ -24,7 +25,7 @@ E = TypeVar("E", bound=Entry)
 def checked(params: Params) -> Params:
     """The study with every name resolved and every argument filled in; raises Wrong where something does not fit."""
     datasets = {name: _dataset(name, entry) for name, entry in params.datasets.items()}
-    models = {name: _entry("models", name, entry, catalogue.trained()) for name, entry in params.models.items()}
+    models = {name: _model(name, entry) for name, entry in params.models.items()}
     losses = {name: _loss(name, terms) for name, terms in params.losses.items()}
     models = {name: _trained(params.training, name, entry, datasets) for name, entry in models.items()}
     for name, entry in models.items():
@@ -55,11 +56,13 @@ def _check_product(params: Params, path: tuple[Any, ...], product: Product) -> N
     """Refuse a product that cannot be made: what needs images (model, loss, flips) on a series, or the reverse."""
     for dataset in product.datasets:
         holds = params.frames(dataset)
+        _has_every_split(params, path, dataset)
         for model in product.models:
             wants = catalogue.frames("models", params.models[model].kind)
             _fits(path, f"model {model}", wants, dataset, holds)
             _can_be_turned(params, path, model, dataset)
             _reads_enough(params, model, dataset)
+            _is_built_for(params, model, dataset)
             _trains_within(params, path, model, dataset)
         for loss in product.losses:
             for term in params.losses[loss]:
@@ -75,6 +78,16 @@ def _fits(path: tuple[Any, ...], what: str, wants: str, dataset: str, holds: str
     if wants not in ("any", holds):
         told = f"found {what}, which needs {wants}, with dataset {dataset}, which is {holds}"
         raise Wrong(path, f"{told}; allowed: what fits together, so put them in different studies")
+
+
+def _has_every_split(params: Params, path: tuple[Any, ...], dataset: str) -> None:
+    """What a study trains on has somebody in every split (``DISJOINT``), though it may be prepared without."""
+    entry = params.datasets[dataset]
+    stated = catalogue.stated(entry.kind, entry.arguments)
+    for argument in catalogue.constant(f"data.{entry.kind}", "DISJOINT", ()):
+        if not stated[argument]:
+            told = f"found nothing; allowed: at least 1 of them, or {'.'.join(map(str, path))} without {dataset}"
+            raise Wrong(("datasets", dataset, argument), told)
 
 
 def _holds_a_window(params: Params, dataset: str, window: int, what: str, path: tuple[Any, ...]) -> None:
@@ -109,6 +122,14 @@ def _reads_enough(params: Params, model: str, dataset: str) -> None:
         if observed < context:
             told = f"found {observed}, with model {model}, which reads the {context} frames of its training"
             raise Wrong(("evaluation", "protocols", dataset, mode), f"{told}; allowed: {context} or more")
+
+
+def _is_built_for(params: Params, model: str, dataset: str) -> None:
+    """A model fits the ``context`` of its dataset, and the ``side`` of its frames (None of a series)."""
+    entry, data = params.models[model], params.datasets[dataset]
+    side = None if params.frames(dataset) == "series" else catalogue.side(data.kind, data.arguments)[0]
+    given = {"context": data.arguments["context"], "side": side}
+    _keeps_rules(("models", model), f"models.{entry.kind}", entry.arguments, given=given, told=f" with {dataset}")
 
 
 def _trains_within(params: Params, path: tuple[Any, ...], model: str, dataset: str) -> None:
@@ -165,6 +186,11 @@ def _check_protocols(params: Params) -> None:
             if observed >= length:
                 told = f"found {observed}; allowed: below {length}, the frames of a sequence of {dataset}"
                 raise Wrong((*path, dataset, mode), told)
+            given = {"context": arguments["context"], "observed": observed}
+            for baseline in params.baselines:
+                if catalogue.frames("models", baseline) in ("any", params.frames(dataset)):
+                    place, told = (*path, dataset, mode), f" with baseline {baseline}"
+                    _keeps_rules(place, f"models.{baseline}", {}, given=given, told=told)
 
 
 def _check_figures(params: Params) -> None:
@@ -191,7 +217,37 @@ def _dataset(name: str, entry: Entry) -> Entry:
             here, there = (first, second) if first in entry.arguments else (second, first)
             told = f"found {', '.join(map(str, shared))}, also in {there}"
             raise Wrong(("datasets", name, here), f"{told}; allowed: each in one of {', '.join(lists)}")
+    _keeps_rules(("datasets", name), f"data.{entry.kind}", stated, written=entry.arguments)
     return checked
+
+
+def _model(name: str, entry: ModelEntry) -> ModelEntry:
+    """Check a model's kind and arguments."""
+    checked = _entry("models", name, entry, catalogue.trained())
+    _keeps_rules(("models", name), f"models.{entry.kind}", checked.arguments, written=entry.arguments)
+    return checked
+
+
+def _keeps_rules(
+    path: tuple[Any, ...],
+    module: str,
+    arguments: Mapping[str, Any],
+    *,
+    written: Iterable[str] = (),
+    given: Mapping[str, Any] = MappingProxyType({}),
+    told: str = "",
+) -> None:
+    """Refuse arguments that do not fit each other or, where something is ``given``, that do not fit this.
+
+    ``FITS`` of the module says what does. Named is the first argument that somebody has ``written``, if any.
+    """
+    values = {**arguments, **given}
+    for rule in catalogue.constant(module, "FITS", ()):
+        of_arguments_alone = arguments.keys() >= set(rules.names(rule))
+        if of_arguments_alone != bool(given) and not rules.is_kept(rule, values):
+            named = [name for name in rules.asked_of(rule) if name in arguments]
+            first = sorted(named, key=lambda name: name not in written)[:1]
+            raise Wrong((*path, *first), f"found {rules.found(rule, values)}{told}; allowed: {rule}")
 
 
 def _entry(section: str, name: str, entry: E, kinds: Iterable[str]) -> E:

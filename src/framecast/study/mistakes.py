@@ -48,6 +48,7 @@ _ALLOWED = {
     "greater_than_equal": "{ge:g} or more",
     "less_than": "below {lt:g}",
     "less_than_equal": "{le:g} or less",
+    "multiple_of": "a multiple of {multiple_of:g}",
     "literal_error": "{expected}",
     "string_pattern_mismatch": "{form}",
     "string_too_long": "at most {max_length} letters",

@@ -57,7 +57,7 @@ class Held(NamedTuple):
 class Unrolled(Forecaster, Generic[S]):
     """A system that maps (x_t, its state) to (h_t, its next state), in this loop; (B, T, C, H, W) → (B, K, C, H, W).
 
-    Raises UserError for a patch that does not divide the frame, and for a kernel without a centre.
+    Raises UserError for a patch that does not divide the frame.
     """
 
     def __init__(
@@ -76,8 +76,6 @@ class Unrolled(Forecaster, Generic[S]):
                 f"found patch_size {patch_size} with frames of {height} × {width} pixels, allowed: a number that "
                 "divides both sides; change patch_size or frame_size in params.yaml"
             )
-        if kernel_size % 2 == 0:
-            raise UserError(f"found kernel_size {kernel_size}, allowed: an odd number; change it in params.yaml")
         self.hidden_channels, self.patch_size = hidden_channels, patch_size
         self.patch_channels = channels * patch_size**2
         self.map_size = height // patch_size, width // patch_size
