@@ -291,6 +291,36 @@ def test_an_unpacked_folder_serves_in_the_place_of_its_archive(published, tmp_pa
     assert os.listdir(tmp_path / "packed" / "sample") == ["sample.bin"]
 
 
+def test_unpacked_clips_stand_in_the_place_of_the_archives_without_the_network(tmp_path: Path, monkeypatch) -> None:
+    """Those that a mirror has, and afterwards those that are listed here."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("somebody asked the network")
+
+    monkeypatch.setattr(fetching.urllib.request, "urlopen", refuse)
+    mirror, raw, clip = tmp_path / "mirror", tmp_path / "raw", "boxing/person03_boxing_d1_uncomp.avi"
+    (mirror / "kth" / "boxing").mkdir(parents=True)
+    for name in ("00sequences.txt", clip):
+        (mirror / "kth" / name).write_text(f"{name}\n")
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(mirror))
+    fetch("kth", raw, say=lambda _: None)
+    assert (raw / "kth" / clip).read_text() == f"{clip}\n"
+    assert sorted(read_sums(raw / "kth" / "SHA256SUMS")) == ["00sequences.txt", clip]
+    assert sorted(os.listdir(raw / "kth")) == ["00sequences.txt", "SHA256SUMS", "boxing"]
+    monkeypatch.delenv("FRAMECAST_MIRROR")
+    said: list[str] = []
+    fetch("kth", raw, say=said.append)
+    assert "SHA256SUMS: the files that it lists are here, sha256 correct" in said[-1]
+    (raw / "kth" / clip).write_text("cut\n")
+    with pytest.raises(UserError, match=rf"{clip}: expected sha256 .* or delete .*SHA256SUMS to fetch the archives"):
+        fetch("kth", raw, say=lambda _: None)
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(mirror))
+    for name in (clip, "00sequences.txt"):  # a mirror without a clip, or without anything, has none to list
+        (mirror / "kth" / name).unlink()
+        ensure("kth", Entry.model_validate({"kind": "kth", "source": "official"}), tmp_path / name, say=lambda _: None)
+        assert not (tmp_path / name / "kth" / "SHA256SUMS").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "needed"),
     [

@@ -119,6 +119,9 @@ SOURCES = {
             ),
         ),
     ),
+    "moving_mnist_40": Source(
+        "the test set of 40 frames for 10 → 30, drawn by framecast from MNIST's test digits; nothing else is fetched"
+    ),
     "bair": Source(
         "Ebert, Finn, Lee and Levine (CoRL 2017), BAIR robot pushing, 30 GiB; cite the paper, no licence is stated",
         (
@@ -172,7 +175,9 @@ def fetch(name: str, raw: Path, *, say: Say = print) -> None:
         _fetch_vgg16(raw, say)
     if name == "human36m":
         _list_human36m(raw / "human36m", say)
-    if _has_unpacked(name, raw, say):
+    if name == "moving_mnist_40":
+        _draw_moving_mnist_40(raw, say)
+    if _has_unpacked(name, raw, say) or (name == "kth" and _has_clips(raw / name, say)):
         return
     for file in SOURCES[name].files:
         _fetch_file(name, file, raw / name / file.name, say)
@@ -192,8 +197,7 @@ def ensure(dataset: str, entry: Entry, raw: Path, *, say: Say = print) -> None:
 
 
 def _copy_missing(name: str, mirror: Path, raw: Path, say: Say) -> None:
-    if name == "kth" and not _held(mirror, name, SOURCES[name].files[-1]):
-        _copy_clips(mirror / name, raw / name, say)
+    if name == "kth" and _copy_clips(mirror, raw / name, say):
         return
     if name.startswith("stocks") and not (raw / "stocks" / "SHA256SUMS").exists():
         _copy_stocks(mirror / "stocks", raw / "stocks", say)
@@ -368,20 +372,52 @@ def _progress(label: str, done: int, total: int | None) -> Iterator[Callable[[in
         yield lambda count: bar.update(task, advance=count)
 
 
+# --- Moving MNIST, 40 frames ------------------------------------------------------------------------
+
+
+def _draw_moving_mnist_40(raw: Path, say: Say) -> None:
+    """Fetch the digits, and draw what ``prepare`` will draw from them, to see that it is the published set."""
+    from framecast.data.moving_mnist import MovingMNIST, official_digits
+
+    fetch("mnist", raw, say=say)
+    dataset = MovingMNIST(variant="srivastava", horizon=30)
+    drawn = dataset.drawn("test", len(official_digits(raw)["test"]))
+    count, frames = drawn.positions.shape[:2]
+    told = f"{count} sequences of {frames} frames, data_seed {dataset.data_seed}, sha256 {drawn.sha256} as published"
+    say(f"moving_mnist_40: {told}; a dataset with horizon: 30 draws them when it is prepared")
+
+
 # --- KTH ------------------------------------------------------------------------------------------
 
 
-def _copy_clips(mirror: Path, folder: Path, say: Say) -> None:
+def _has_clips(folder: Path, say: Say) -> bool:
+    """Whether files of the user's own are listed here, all of them right, or have now been copied from the mirror."""
+    index, mirror = folder / "SHA256SUMS", _mirror()
+    if mirror:
+        _copy_clips(mirror, folder, say)
+    if not index.exists():
+        return False
+    for name, digest in read_sums(index).items():
+        verify(folder / name, digest, remedy=f"list the folder anew, or delete {index} to fetch the archives")
+    say(f"{index}: the files that it lists are here, sha256 correct; they stand in the place of the archives")
+    return True
+
+
+def _copy_clips(mirror: Path, folder: Path, say: Say) -> bool:
     """Copy unpacked clips and their list from a mirror without the archives, and list their sums as the user's own.
 
-    Nothing happens where the archives or such a list are here already.
+    False where the mirror has other files. Nothing happens where archives or such a list are here already.
     """
+    archives, mirror = SOURCES["kth"].files[1:], mirror / "kth"
+    clips = sorted(mirror.rglob("*.avi"))
+    if any(_held(mirror.parent, "kth", file) for file in archives) or not clips or not (mirror / KTH_LIST).is_file():
+        return False
     index = folder / "SHA256SUMS"
-    if index.exists() or any(folder.glob("*.zip")) or not (mirror / KTH_LIST).is_file():
-        return
+    if index.exists() or any(folder.glob("*.zip")):
+        return True
     held = read_sums(mirror / index.name) if (mirror / index.name).is_file() else {}
     sums = {}
-    for path in (mirror / KTH_LIST, *sorted(mirror.rglob("*.avi"))):
+    for path in (mirror / KTH_LIST, *clips):
         name = path.relative_to(mirror)
         if not name.as_posix().isprintable():
             raise UserError(f"{mirror}: found {name.as_posix()!r}; allowed: printable names")
@@ -392,6 +428,7 @@ def _copy_clips(mirror: Path, folder: Path, say: Say) -> None:
         sums[name.as_posix()] = sha256_of(folder / name)
         say(f"{folder / name}: copied from {mirror}")
     write_sums(index, sums)
+    return True
 
 
 # --- stocks -----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int16, Int32, Integer, UInt8
 from torch import Tensor
 
+from framecast.artifacts import sha256
 from framecast.data.base import Split
 from framecast.errors import UserError
 
@@ -131,6 +132,11 @@ class Scenes:
 
     digits: Integer[Tensor, "n d"]
     positions: Integer[Tensor, "n t d 2"]
+
+    @property
+    def sha256(self) -> str:
+        """Of the indices as int32, then the corners as int16, little-endian and in the order of their axes."""
+        return sha256(self.digits.numpy().astype("<i4").tobytes() + self.positions.numpy().astype("<i2").tobytes())
 
     def to(self, device: torch.device) -> "Scenes":
         """The same scenes on a device."""
