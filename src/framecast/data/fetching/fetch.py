@@ -12,18 +12,20 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from framecast.artifacts import replacing, sha256_of
 from framecast.artifacts.locks import Lock
 from framecast.data.formats import softmotion
 from framecast.data.formats.human36m_images import in_videos
 from framecast.data.formats.idx import MNIST_SHA256
+from framecast.data.formats.kth_sequences import ARCHIVES_MB as KTH_MB
 from framecast.data.formats.kth_sequences import ARCHIVES_SHA1 as KTH_SHA1
 from framecast.data.formats.kth_sequences import NAME as KTH_LIST
 from framecast.data.formats.kth_sequences import SHA256 as KTH_LIST_SHA256
@@ -49,7 +51,7 @@ Say = Callable[[str], None]
 class RemoteFile:
     """A published file: its name in ``data/raw/<source>/``, its size in bytes, its hash, and where it is served.
 
-    ``size`` is None, and ``algorithm`` another, where its publisher says no more.
+    ``size`` is None, and ``algorithm`` another, where its publisher says no more; ``about`` is then what is told of it.
     """
 
     name: str
@@ -57,18 +59,23 @@ class RemoteFile:
     digest: str
     urls: tuple[str, ...]
     algorithm: str = "sha256"
+    about: int | None = None
 
 
 @dataclass(frozen=True)
 class Source:
     """Files that are fetched together; ``terms`` is whose they are and under which terms, in one line.
 
-    ``folder``, beside the files, holds what they unpack to; where it is, the files are not needed.
+    ``folder``, beside the files, holds what they unpack to; where it is, the files are not needed. ``whole`` raises
+    UserError when that, by the names in it, is not what a dataset with these arguments reads. ``private`` files may not
+    be passed on, nor what is made of them.
     """
 
     terms: str
     files: tuple[RemoteFile, ...] = ()
     folder: str | None = None
+    whole: Callable[[Path, Mapping[str, Any]], object] | None = None
+    private: bool = False
 
 
 def _mnist(name: str, size: int, sha256: str) -> RemoteFile:
@@ -80,6 +87,12 @@ def _kth(name: str) -> tuple[str, ...]:
     return tuple(
         host + name for host in ("https://www.csc.kth.se/cvap/actions/", "http://www.nada.kth.se/cvap/actions/")
     )
+
+
+def _whole_bair(folder: Path, arguments: Mapping[str, Any]) -> None:
+    files = {part: softmotion.in_folder(folder, part) for part in softmotion.TRAJECTORIES}
+    complete, remedy = arguments.get("complete", True), "put the others there"
+    softmotion.chosen(files, arguments.get("train_files"), complete=complete, remedy=remedy)
 
 
 SOURCES = {
@@ -133,9 +146,11 @@ SOURCES = {
             ),
         ),
         folder=softmotion.FOLDER,
+        whole=_whole_bair,
     ),
     "human36m": Source(
-        "Ionescu, Papava, Olaru and Sminchisescu (TPAMI 2014), Human3.6M; for registered users, not to be passed on"
+        "Ionescu, Papava, Olaru and Sminchisescu (TPAMI 2014), Human3.6M; for registered users, not to be passed on",
+        private=True,
     ),
     "stocks": Source("one-minute prices of Alpha Vantage, under its terms of service, with your own key"),
     "stocks_daily": Source("daily prices of Alpha Vantage, under its terms of service, with your own key"),
@@ -145,7 +160,7 @@ SOURCES = {
         (
             RemoteFile(KTH_LIST, KTH_LIST_SIZE, KTH_LIST_SHA256, _kth(KTH_LIST)),
             *(
-                RemoteFile(f"{action}.zip", None, digest, _kth(f"{action}.zip"), "sha1")
+                RemoteFile(f"{action}.zip", None, digest, _kth(f"{action}.zip"), "sha1", KTH_MB[action] * 10**6)
                 for action, digest in KTH_SHA1.items()
             ),
         ),
