@@ -16,13 +16,14 @@ from framecast.artifacts.locks import Lock
 from framecast.data.fetching import fetch as fetching
 from framecast.data.fetching.fetch import SOURCES, RemoteFile, Source, ensure, fetch
 from framecast.data.formats.sha256sums import read_sums, write_sums
-from framecast.data.moving_mnist import bundled_digits
+from framecast.data.kth import PUBLISHED_WINDOWS
+from framecast.data.moving_mnist import DRAWN_SHA256, bundled_digits
 from framecast.errors import UserError
 from framecast.losses.features import vgg16_weights
 from framecast.losses.features.torch_archive import read_tensors
 from framecast.study import catalogue
 from framecast.study.params import Entry
-from tests.conftest import serving
+from tests.conftest import ROOT, serving
 
 MNIST = Path(__file__).parents[3] / ".." / "shared" / "data" / "mnist"
 CONTENT = bytes(hashlib.shake_256(b"a file of many blocks").digest(3 << 20))
@@ -351,6 +352,18 @@ def test_a_dataset_needs_the_files_that_it_opens_and_no_other(
         with pytest.raises(UserError, match=rf"run `framecast fetch {name}`"):
             dataset.prepare(tmp_path)
         monkeypatch.setattr("framecast.data.moving_mnist.official_digits", lambda _: bundled_digits())
+
+
+def test_the_cards_say_what_is_checked() -> None:
+    """Sizes and hashes of every published file, of the test sets that are drawn here, and KTH's windows."""
+    cards = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    for file in [file for source in SOURCES.values() for file in source.files]:
+        told = [file.name, file.digest, f"{file.size:_}" if file.size else f"{file.about // 10**6} MB"]
+        assert all(part.replace("_", " ") in cards or part in cards for part in told), told
+    assert all(digest in cards for digest in DRAWN_SHA256.values())
+    for length, splits in PUBLISHED_WINDOWS.items():
+        told = " / ".join(f"{count:_}".replace("_", " ") for count in splits.values())
+        assert f"{told} ({length}" in cards, told
 
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="needs the real MNIST files, absent here")
