@@ -202,7 +202,8 @@ class KTH(Dataset):
     ``stand-in`` draws figures (``data/generated/human_figures.py``) for the persons that are asked for, and reads them
     like the published files. ``train_persons``, ``validation_persons`` (may be none) and ``test_persons`` replace the
     variant's, and no person may be in two of them; ``actions`` and ``scenarios`` keep fewer. ``clips="present"`` takes
-    what is there of the wanted clips, for a sample of the set, and ranges of one's own; ``leave_out`` names clips that shall not be read.
+    what is there of the wanted clips, for a sample of the set, and ranges of one's own; ``leave_out`` names
+    clips that shall not be read.
 
     Stored: ``{split}_frames`` (F, 1, S, S) uint8, ``{split}_starts`` (N,) and ``{split}_group`` (N,), the person of
     each window, with whom all of theirs are resampled; for ``coleman``'s training ``train_clips`` (C, 2) instead of the
