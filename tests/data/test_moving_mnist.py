@@ -109,7 +109,7 @@ def test_a_test_set_that_comes_out_otherwise_is_refused(monkeypatch):
         assert len(MovingMNIST(variant=variant, horizon=frames - 10).drawn("test", 10_000).digits) == 10_000
     beside = srivastava_positions(np.full((1, 2, 3), 0.5), 40, free=36, step_length=0.1)
     monkeypatch.setattr(moving_mnist, "srivastava_positions", lambda rows, *_, **__: beside.repeat(len(rows), axis=0))
-    with pytest.raises(UserError, match=r"^moving_mnist: expected test sequences with sha256 4890f67d.*drew .*$"):
+    with pytest.raises(UserError, match=r"^moving digits: expected sequences with sha256 4890f67d.*drew .*$"):
         MovingMNIST(variant="srivastava", horizon=30).drawn("test", 10_000)
     for other in ({"data_seed": 1}, {"test": 50}, {"step_length": 0.2}, {"digit_size": 20}, {"source": "bundled"}):
         MovingMNIST(variant="srivastava", horizon=30, **other).drawn("test", 10_000)
