@@ -242,7 +242,7 @@ def test_flipped_bytes_change_nothing_or_are_one_line(drawn):
     index = drawn / "human36m" / "SHA256SUMS"
     images = sorted((drawn / "human36m").rglob("*.jpg"))
     whole, told = tensors(dataset.prepare(drawn)), []
-    for number in range(24):
+    for number in range(20):
         path = index if number % 2 else chance.choice(images)
         content = path.read_bytes()
         at = chance.randrange(len(content))
@@ -256,7 +256,7 @@ def test_flipped_bytes_change_nothing_or_are_one_line(drawn):
                 assert found.keys() == whole.keys()
                 assert all(torch.equal(found[name], whole[name]) for name in whole), path
     assert all(line.startswith(str(drawn)) and len(line.splitlines()) == 1 for _, line in told)
-    assert 5 < sum(of_list for of_list, _ in told) < len(told) - 5
+    assert 3 < sum(of_list for of_list, _ in told) < len(told) - 3
 
 
 @pytest.mark.parametrize(
