@@ -2,6 +2,8 @@
 
 import io
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from framecast.artifacts import sha256_of
 from framecast.data.base import SPLITS
 from framecast.data.fetching.fetch import fetch
 from framecast.data.formats.human36m_images import SUBJECTS, Video, in_videos, read_image
-from framecast.data.formats.sha256sums import read_sums, write_sums
+from framecast.data.formats.sha256sums import read_sums
 from framecast.data.generated import figure_in_a_room
 from framecast.data.generated.figure_in_a_room import ACTIONS, CAMERAS, TAKES
 from framecast.data.human36m import Human36M, write_stand_in
@@ -59,10 +61,18 @@ def names(take: str, count: int, *, subjects: tuple[int, ...] = SUBJECTS, withou
     ]
 
 
-def counts(tmp_path: Path, listed: list[str], **arguments) -> list[int]:
-    (tmp_path / "human36m").mkdir()
-    write_sums(tmp_path / "human36m" / "SHA256SUMS", dict.fromkeys(listed, 64 * "0"))
-    prepared = Human36M(**arguments).prepare(tmp_path)
+@pytest.fixture
+def named(monkeypatch: pytest.MonkeyPatch) -> Callable[..., StreamedPrepared]:
+    """Prepare a tree of which there are only the names."""
+
+    def prepare(listed: list[str], **arguments) -> StreamedPrepared:
+        monkeypatch.setattr(Human36M, "_listed", lambda *_: (in_videos(listed, Path("list")), {}))
+        return Human36M(**arguments).prepare(Path())
+
+    return prepare
+
+
+def counts(prepared: StreamedPrepared) -> list[int]:
     return [len(prepared.arrays[f"{split}_rows"]) for split in SPLITS]
 
 
@@ -72,21 +82,21 @@ def test_the_action_of_a_take():
     assert [Video(1, take, 1).action for take in ("WalkDog 1", "_ALL 1")] == ["WalkDog", "_ALL"]
 
 
-def test_windows_of_a_full_tree_of_names(tmp_path):
+def test_windows_of_a_full_tree_of_names(named):
     """Of 7 subjects and 4 cameras, 620 images of what is asked for, and fewer of three other actions."""
     listed = [*names("Walking 1", 620), *names("Directions 1", 40), *names("_ALL 1", 40), *names("WalkDog", 40)]
-    assert counts(tmp_path, listed, actions=["Walking"]) == [4 * 4 * 61, 4 * 122, 2 * 4 * 122]
-    everything = Human36M().prepare(tmp_path)
+    assert counts(named(listed, actions=["Walking"])) == [4 * 4 * 61, 4 * 122, 2 * 4 * 122]
+    everything = named(listed)
     assert len(everything.arrays["train_rows"]) == 4 * 4 * (61 + 3 + 3)
     assert not any("_ALL" in video for video in everything.facts["videos"]["train"])
-    one = Human36M(cameras=[58860488], context=2, horizon=2, subsampling=1, train_stride=1).prepare(tmp_path)
+    one = named(listed, cameras=[58860488], context=2, horizon=2, subsampling=1, train_stride=1)
     assert len(one.arrays["train_rows"]) == 4 * (617 + 37 + 37)
     assert one.streams["train_frames"].shape == (4 * (620 + 40 + 40), 3, 100, 100)
 
 
-def test_no_window_spans_a_gap(tmp_path):
+def test_no_window_spans_a_gap(named):
     listed = names("Walking", 60, without=(20, 41))
-    assert counts(tmp_path, listed, train_stride=1, test_stride=1) == [4 * 4 * 16, 4 * 16, 8 * 16]
+    assert counts(named(listed, train_stride=1, test_stride=1)) == [4 * 4 * 16, 4 * 16, 8 * 16]
     video = {1 + 5 * index: "" for index in range(60) if index not in (20, 41)}
     windows = Human36M().windows(video, 1)
     assert (np.diff(windows, axis=1) == 10).all()
@@ -112,14 +122,15 @@ def test_windows_equal_a_search_through_all_starts():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("S1/S1_Walking_54138969_000001.jpg", "expected names like S11_Walking.60457274_001621.jpg, found S1/S1_Walk"),
+        ("notes.txt", "expected names like S11_Walking.60457274_001621.jpg, found 'notes.txt'; mend it"),
+        ("S1/S1_Walking_54138969_000001.jpg", "expected names like .*, found 'S1/S1_Walking_"),
         (f"S1/S1_Walking.54138969_{10**30}.jpg", "expected names like"),
         ("other/S1_Walking.54138969_000001.jpg", "each frame once, found S1/S1_.* and other/S1_Walking"),
     ],
 )
-def test_names_that_do_not_fit(tmp_path, name, message):
+def test_names_that_do_not_fit(named, name, message):
     with pytest.raises(UserError, match=message):
-        counts(tmp_path, ["notes.txt", *names("Walking", 20), name])
+        named([*names("Walking", 20), name])
 
 
 @pytest.mark.parametrize(
@@ -214,27 +225,55 @@ def test_what_is_listed_but_is_no_such_image(tmp_path, content, message):
     assert "\n" not in str(refused.value)
 
 
-def test_flipped_bytes_are_one_line(drawn):
-    """Most of them would decode to other pixels without a word: a JPEG has no checksum of its own."""
+@contextmanager
+def changed(path: Path, content: bytes) -> Iterator[None]:
+    """A file has another content for a while."""
+    before = path.read_bytes()
+    path.write_bytes(content)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def test_flipped_bytes_change_nothing_or_are_one_line(drawn):
+    """Most of those in an image would decode to other pixels without a word, and those in the list shift windows."""
     chance, dataset = random.Random(0), Human36M(**SMALL)
-    images = sorted((drawn / "human36m" / "S9").iterdir())
-    prepared = dataset.prepare(drawn)
-    whole = prepared.streams["test_frames"].array()
-    for _ in range(20):
-        path = chance.choice(images)
+    index = drawn / "human36m" / "SHA256SUMS"
+    images = sorted((drawn / "human36m").rglob("*.jpg"))
+    whole, told = tensors(dataset.prepare(drawn)), []
+    for number in range(20):
+        path = index if number % 2 else chance.choice(images)
         content = path.read_bytes()
         at = chance.randrange(len(content))
-        path.write_bytes(content[:at] + bytes([content[at] ^ chance.randrange(1, 256)]) + content[at + 1 :])
-        try:
-            with pytest.raises(UserError, match=rf"^{path}: expected sha256 .*, found .*$"):
-                read_image(path, read_sums(drawn / "human36m" / "SHA256SUMS")[f"S9/{path.name}"], crop="none", size=12)
+        flipped = content[:at] + bytes([content[at] ^ 1 << chance.randrange(8)]) + content[at + 1 :]
+        with changed(path, flipped):
             try:
-                found = prepared.streams["test_frames"].array()
-            except UserError:
-                continue
-            assert np.array_equal(found, whole)  # an image between two that are shown
-        finally:
-            path.write_bytes(content)
+                found = tensors(dataset.prepare(drawn))
+            except UserError as error:
+                told.append((path == index, str(error)))
+            else:  # an image between two that are shown, or its sha256
+                assert found.keys() == whole.keys()
+                assert all(torch.equal(found[name], whole[name]) for name in whole), path
+    assert all(line.startswith(str(drawn)) and len(line.splitlines()) == 1 for _, line in told)
+    assert 3 < sum(of_list for of_list, _ in told) < len(told) - 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"_000031.jpg", b"_000031.jqg", "found 'S1/.*_000031.jqg'; mend it or take it out"),
+        (b"_000031.jpg", b"_000033.jpg", "found 'S1/.*_000033.jpg', which is not; put it back, or run `framecast"),
+        (b"Walking.5", b"Walkinf.5", "found 'S1/S1_Walkinf.5.*', which is not"),
+        (b"_000031.jpg", b"_000021.jpg", "line .*: expected one sha256 of each file, found another of 'S1/.*_000021"),
+    ],
+)
+def test_a_changed_name_in_the_list_is_told(drawn, old, new, message):
+    """Else an image would be missing, and the windows after it others."""
+    index = drawn / "human36m" / "SHA256SUMS"
+    with changed(index, index.read_bytes().replace(old, new, 1)), pytest.raises(UserError, match=message) as refused:
+        Human36M(**SMALL).prepare(drawn)
+    assert str(refused.value).startswith(str(index))
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -3,6 +3,8 @@
 import hashlib
 import tracemalloc
 import zipfile
+from collections.abc import Collection
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +13,16 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
+from framecast.data import kth
 from framecast.data.base import SPLITS
 from framecast.data.fetching.fetch import ensure
 from framecast.data.formats import kth_archives
-from framecast.data.formats.kth_archives import opened
+from framecast.data.formats.kth_archives import Recordings, opened
 from framecast.data.formats.kth_sequences import ACTIONS, NAME, Clip, ClipName, Segment, read_segments
 from framecast.data.formats.sha256sums import read_sums, write_sums
 from framecast.data.formats.video import frame_count, resized
 from framecast.data.generated.human_figures import PARTS, Figure, write_stand_in
-from framecast.data.kth import DENSE, KTH, legacy_draws, windows
+from framecast.data.kth import DENSE, KTH, PUBLISHED_WINDOWS, legacy_draws, windows
 from framecast.data.shared.streams import StreamedPrepared
 from framecast.errors import UserError
 from framecast.study.params import Entry
@@ -94,7 +97,7 @@ def scanned(names: list[str], length: int) -> int:
     return count
 
 
-def counted(segments: dict[Clip, tuple[Segment, ...]], length: int, persons: range) -> int:
+def counted(segments: dict[Clip, tuple[Segment, ...]], length: int, persons: Collection[int]) -> int:
     return sum(
         len(windows(ranges, length, 3 if clip.action in DENSE else length))
         for clip, ranges in segments.items()
@@ -135,11 +138,34 @@ def test_windows_of_a_full_size_tree_of_names_are_those_of_the_published_scan(le
 @needs_published
 def test_windows_of_the_published_ranges() -> None:
     segments = read_segments(SHARED / "kth" / NAME)
+    splits = dict(zip(SPLITS, (range(1, 15), range(15, 17), range(17, 26)), strict=True))
     counts = {
-        length: [counted(segments, length, who) for who in (range(1, 17), range(17, 26))] for length in (20, 30, 50)
+        length: {split: counted(segments, length, who) for split, who in splits.items()} for length in (20, 30, 50)
     }
-    assert counts == {20: [12386, 7113], 30: [8783, 5045], 50: [4227, 2496]}
+    assert counts == PUBLISHED_WINDOWS
+    assert [counted(segments, 30, who) for who in (range(1, 17), range(17, 26))] == [8783, 5045]
     assert scanned(tree(segments, range(1, 17)), 30) == 8783
+
+
+def test_other_ranges_than_the_published_ones_are_told_before_anything_is_decoded(monkeypatch) -> None:
+    """By a full-size tree of names, of which no clip is there: the windows of each whole split are counted first."""
+    segments = full_size()
+    monkeypatch.setattr(KTH, "_recordings", lambda *_: nullcontext(Recordings(segments, {}, published=False)))
+    counts = {split: counted(segments, 20, KTH().persons[split]) for split in SPLITS}
+    monkeypatch.setitem(kth.PUBLISHED_WINDOWS, 20, counts)
+    nothing_there = r"expected person01_|found no 2. frames in a row in 0 clips"
+    with pytest.raises(UserError, match=nothing_there):
+        KTH().prepare(Path())
+    segments[Clip("boxing", 17, 1)] = ()
+    found = counted(segments, 20, range(17, 26))
+    assert found < counts["test"]
+    for asked in ({}, {"train_persons": [1], "test": 9}):
+        with pytest.raises(UserError, match=rf"^kth: test: expected {counts['test']} windows of .* found {found}: .*$"):
+            KTH(**asked).prepare(Path())
+    parts = ({"test_persons": [17, 18]}, {"actions": ["boxing"]}, {"scenarios": [1]}, {"variant": "coleman"})
+    for asked in (*parts, {"leave_out": ["person17_boxing_d1"]}, {"clips": "present"}, {"horizon": 11}):
+        with pytest.raises(UserError, match=nothing_there):
+            KTH(**asked).prepare(Path())
 
 
 def test_windows_lie_inside_the_ranges() -> None:

@@ -1,6 +1,7 @@
 """Moving MNIST: the published sequence pixel for pixel, both generators against plain loops, purity of every sample."""
 
 import gzip
+import hashlib
 import math
 import struct
 import tracemalloc
@@ -14,9 +15,10 @@ from torch import Tensor
 
 from framecast.data import moving_mnist
 from framecast.data.base import SPLITS, StoredSplit, counter_uniforms
+from framecast.data.fetching.fetch import fetch
 from framecast.data.formats.idx import read_images
 from framecast.data.formats.mnist_test_seq import SHAPE, open_test_sequences
-from framecast.data.generated.bouncing_digits import render, without_replacement
+from framecast.data.generated.bouncing_digits import render, srivastava_positions, without_replacement
 from framecast.data.moving_mnist import MovingMNIST, bundled_digits, official_digits, resize
 from framecast.errors import UserError
 from framecast.study import reading
@@ -82,6 +84,36 @@ def test_paper_scale_is_prepared_from_the_real_files():
     assert prepared.arrays["train_images"].shape == (50_000, 32, 32)
     sequences = sum(prepared.arrays[f"test_{name}"].nbytes for name in ("digits", "positions"))
     assert sequences < 3e6, "10 000 sequences are a few MB, not 800"
+
+
+@needs_mnist
+def test_the_long_test_set_is_the_published_one(tmp_path, monkeypatch):
+    """By its bytes; ``fetch`` says what ``prepare`` writes into the manifest."""
+    dataset = MovingMNIST(variant="srivastava", horizon=30, train=1, validation=1)
+    prepared = dataset.prepare(SHARED)
+    digits, positions = prepared.arrays["test_digits"], prepared.arrays["test_positions"]
+    assert (digits.shape, positions.shape) == ((10_000, 2), (10_000, 40, 2, 2))
+    assert (digits.dtype, positions.dtype) == ("<i4", "<i2")
+    digest = hashlib.sha256(digits.tobytes() + positions.tobytes())
+    published = moving_mnist.DRAWN_SHA256["srivastava", 40]
+    assert prepared.facts["test_drawn"] == {"data_seed": 0, "sha256": digest.hexdigest()}
+    assert digest.hexdigest() == published
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(SHARED))
+    said = []
+    fetch("moving_mnist_40", tmp_path, say=said.append)
+    assert f"10000 sequences of 40 frames, data_seed 0, sha256 {published} as published" in said[-1]
+
+
+def test_a_test_set_that_comes_out_otherwise_is_refused(monkeypatch):
+    """As where another sine puts a digit one pixel beside its place; a set that nobody published is free."""
+    for variant, frames in moving_mnist.DRAWN_SHA256:
+        assert len(MovingMNIST(variant=variant, horizon=frames - 10).drawn("test", 10_000).digits) == 10_000
+    beside = srivastava_positions(np.full((1, 2, 3), 0.5), 40, free=36, step_length=0.1)
+    monkeypatch.setattr(moving_mnist, "srivastava_positions", lambda rows, *_, **__: beside.repeat(len(rows), axis=0))
+    with pytest.raises(UserError, match=r"^moving digits: expected sequences with sha256 4890f67d.*drew .*$"):
+        MovingMNIST(variant="srivastava", horizon=30).drawn("test", 10_000)
+    for other in ({"data_seed": 1}, {"test": 50}, {"step_length": 0.2}, {"digit_size": 20}, {"source": "bundled"}):
+        MovingMNIST(variant="srivastava", horizon=30, **other).drawn("test", 10_000)
 
 
 # --- the two generators, one scalar step at a time ------------------------------------------------

@@ -129,7 +129,7 @@ def test_raw_files_that_are_missing_or_cut_short_are_told_with_how_to_fetch_them
     Path("params.yaml").write_text(text, encoding="utf-8")
     (line,) = examined()["problem"]
     assert line.startswith("dataset moving_mnist: data/raw/mnist/")
-    assert "run `framecast fetch mnist`" in line
+    assert line.endswith("is not here (4 missing, 11.6 MB); run `framecast fetch mnist`")
     cut = Path("data/raw/mnist/t10k-images-idx3-ubyte.gz")
     cut.parent.mkdir(parents=True)
     cut.write_bytes(b"short")
@@ -144,18 +144,73 @@ def test_raw_files_that_are_missing_or_cut_short_are_told_with_how_to_fetch_them
     ]
 
 
-def test_a_list_of_own_files_stands_for_the_published_ones(folder: Path, examined: Examined) -> None:
+def instead(arguments: str) -> None:
+    """Another dataset in the place of Moving MNIST."""
     lines = Path("params.yaml").read_text(encoding="utf-8").splitlines()
-    kth = "  moving_mnist: {kind: kth, context: 3, horizon: 2, frame_size: 16}"
-    text = "\n".join(kth if line.startswith("  moving_mnist: {kind") else line for line in lines)
+    other = f"  moving_mnist: {{{arguments}}}"
+    text = "\n".join(other if line.startswith("  moving_mnist: {") else line for line in lines)
     Path("params.yaml").write_text(text, encoding="utf-8")
+
+
+def test_a_list_of_own_files_stands_for_the_published_ones(folder: Path, examined: Examined) -> None:
+    instead("kind: kth, context: 3, horizon: 2, frame_size: 16")
     (line,) = examined()["problem"]
-    assert "data/raw/kth/00sequences.txt is not here (7 missing)" in line
+    assert "data/raw/kth/00sequences.txt is not here (7 missing, some 1.15 GB)" in line
     assert "run `framecast fetch kth`" in line
     for name in ("00sequences.txt", "SHA256SUMS"):
         (folder / "data/raw/kth" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "data/raw/kth" / name).write_text(f"{'0' * 64}  00sequences.txt\n", encoding="utf-8")
-    assert "dataset moving_mnist: 1 raw files of kth" in examined()["ok"]
+    assert "dataset moving_mnist: 1 raw files of kth, 82 bytes" in examined()["ok"]
+
+
+def test_a_folder_of_some_trajectories_is_not_the_whole_of_bair(folder: Path, examined: Examined) -> None:
+    """The names tell, as they tell ``prepare``."""
+    instead("kind: bair, context: 3, horizon: 2")
+    (line,) = examined()["problem"]
+    assert "bair_robot_pushing_dataset_v0.tar is not here (1 missing, 32.3 GB); run `framecast fetch bair`" in line
+    names = ("train/traj_0_to_255", "train/traj_256_to_511", "test/traj_0_to_255")
+    for at, name in enumerate(names):
+        path = folder / f"data/raw/bair/softmotion30_44k/{name}.tfrecords"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(1000))
+        (line,) = examined()["problem"]
+        assert (
+            "test: expected files" if at < 2 else "train: expected 43264 trajectories, found 512 in 2 files"
+        ) in line
+    for said in ("complete: false", "train_files: 2"):
+        instead(f"kind: bair, context: 3, horizon: 2, {said}")
+        assert "dataset moving_mnist: 3 raw files of bair, unpacked, 3 kB" in examined()["ok"]
+
+
+def test_frames_that_may_not_be_passed_on_and_a_remote(folder: Path, examined: Examined) -> None:
+    """Everything that shows a frame of Human3.6M counts, unless dvc.yaml keeps it here."""
+    instead("kind: human36m, context: 3, horizon: 2, frame_size: 16")
+    (line,) = examined()["problem"]
+    assert "SHA256SUMS is not here (1 missing); run `framecast fetch human36m`" in line
+    image = Path("data/raw/human36m/S1/S1_Walking.54138969_000001.jpg")
+    image.parent.mkdir(parents=True)
+    image.write_bytes(bytes(1234))
+    (image.parents[1] / "SHA256SUMS").write_text(f"{'0' * 64}  S1/{image.name}\n", encoding="utf-8")
+    assert "dataset moving_mnist: 1 raw files of human36m, 1.23 kB" in examined()["ok"]
+    Path(".dvc").mkdir()
+    pipeline = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    Path("dvc.yaml").write_text(pipeline, encoding="utf-8")
+
+    def warned() -> list[str]:
+        return [line for line in examined()["warning"] if "may not be passed on" in line]
+
+    assert warned() == []
+    Path(".dvc/config").write_text("[core]\n    remote = store\n['remote \"store\"']\n    url = ../store\n")
+    (line,) = warned()
+    assert "sends data/processed, data/runs, data/scores, reports/figures, reports/report.html to store; if" in line
+    Path("dvc.yaml").write_text(pipeline.replace("data/runs: {", "data/runs: {push: false, "), encoding="utf-8")
+    (line,) = warned()
+    assert "sends data/processed, data/scores, reports/figures, reports/report.html to store; if" in line
+    Path("dvc.yaml").write_text(pipeline.replace(": {persist", ": {push: false, persist"), encoding="utf-8")
+    assert warned() == []
+    Path("dvc.yaml").write_text(pipeline, encoding="utf-8")
+    instead("kind: human36m, context: 3, horizon: 2, frame_size: 16, source: stand-in")
+    assert warned() == []
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from torch import Tensor
 from framecast.data.base import SPLITS, Dataset, Split, SplitName, StoredSplit
 from framecast.data.formats import softmotion
 from framecast.data.formats.sha256sums import verify
-from framecast.data.formats.softmotion import FOLDER, FRAMES_EACH, PER_FILE, TRAJECTORIES, Opener, Part, TrajectoryFile
+from framecast.data.formats.softmotion import FOLDER, FRAMES_EACH, TRAJECTORIES, Opener, Part, TrajectoryFile
 from framecast.data.generated import pushing_arm
 from framecast.data.shared.streams import Stream, StreamedPrepared
 from framecast.data.shared.windows import WindowSplit
@@ -175,21 +175,7 @@ class Bair(Dataset):
         else:
             verify(tar, softmotion.TAR_SHA256, remedy=REMEDY)
             files = {part: softmotion.in_tar(tar, part) for part in TRAJECTORIES}
-        wanted: dict[Part, int | None] = {"train": self.train_files, "test": None}
-        chosen = {part: files[part][: wanted[part]] for part in TRAJECTORIES}
-        for part, published in TRAJECTORIES.items():
-            expected = min(PER_FILE * (wanted[part] or published), published)
-            found = sum(map(len, chosen[part]))
-            if self.complete and found != expected:
-                raise UserError(
-                    f"{Path(chosen[part][0].name).parent}: expected {expected} trajectories, found {found} in "
-                    f"{len(chosen[part])} files; {REMEDY}, or set train_files, or complete: false for a part of them"
-                )
-            if len(chosen[part]) < (wanted[part] or 1):
-                raise UserError(
-                    f"bair: expected {wanted[part]} training files (train_files), found {len(chosen[part])}"
-                )
-        return chosen
+        return softmotion.chosen(files, self.train_files, complete=self.complete, remedy=REMEDY)
 
     def _stand_in(self) -> dict[Part, list[TrajectoryFile]]:
         """Files that are drawn when they are opened, and gone when they are closed."""

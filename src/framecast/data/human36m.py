@@ -109,8 +109,8 @@ class Human36M(Dataset):
     def prepare(self, raw: Path) -> StreamedPrepared:
         """Frames, sequences and groups of the three splits; of the frames, one image at a time is in memory.
 
-        Raises UserError: no list of images, a name that does not fit, an action or camera of which there is none, a
-        split without a sequence, and, while the images are read, one that is missing, altered or no JPEG.
+        Raises UserError: no list of images, a name in it that does not fit or is no file, an action or camera of which
+        there is none, a split without a sequence, and, while the images are read, one that is altered or no JPEG.
         """
         videos, sums = self._drawn_names() if self.source == "stand-in" else self._listed(raw)
         chosen = self._chosen(videos)
@@ -156,7 +156,14 @@ class Human36M(Dataset):
         if not index.is_file():
             raise UserError(f"{index}: expected the list of your images, found none; {REMEDY}")
         sums = read_sums(index)
-        return in_videos(sums, index), sums
+        videos = in_videos(sums, index)
+        for name in sums:
+            if not (index.parent / name).is_file():  # without it windows would shift, and nobody would know
+                raise UserError(
+                    f"{index}: expected only images that are there, found {name!r}, which is not; put it back, or run "
+                    "`framecast fetch human36m`, which lists what is there"
+                )
+        return videos, sums
 
     def _drawn_names(self) -> tuple[dict[Video, Images], dict[str, str]]:
         subjects = sorted(subject for subjects in self.subjects.values() for subject in subjects)

@@ -64,6 +64,12 @@ Stored = Mapping[Clip, Sequence[tuple[Segment, int]]]  # which frames of a clip 
 
 DENSE = ("jogging", "running")  #: soon out of view; PredRNN takes a window every 3 frames
 DENSE_STRIDE = 3
+#: Windows of ``persons`` by their frames, where nothing else is said: what the published ranges give.
+PUBLISHED_WINDOWS: dict[int, dict[SplitName, int]] = {
+    20: {"train": 10_714, "validation": 1_672, "test": 7_113},
+    30: {"train": 7_580, "validation": 1_203, "test": 5_045},
+    50: {"train": 3_637, "validation": 590, "test": 2_496},
+}
 TEST_SEED, VALIDATION_SEED = 42, 43  #: of NumPy's legacy generator; the first is the published one
 DRAWN: dict[SplitName, int] = {"train": 100_000, "validation": 200, "test": 200}  #: sequences that ``coleman`` draws
 
@@ -196,7 +202,8 @@ class KTH(Dataset):
     ``stand-in`` draws figures (``data/generated/human_figures.py``) for the persons that are asked for, and reads them
     like the published files. ``train_persons``, ``validation_persons`` (may be none) and ``test_persons`` replace the
     variant's, and no person may be in two of them; ``actions`` and ``scenarios`` keep fewer. ``clips="present"`` takes
-    what is there of the wanted clips, for a sample of the set; ``leave_out`` names clips that shall not be read.
+    what is there of the wanted clips, for a sample of the set, and ranges of one's own; ``leave_out`` names
+    clips that shall not be read.
 
     Stored: ``{split}_frames`` (F, 1, S, S) uint8, ``{split}_starts`` (N,) and ``{split}_group`` (N,), the person of
     each window, with whom all of theirs are resampled; for ``coleman``'s training ``train_clips`` (C, 2) instead of the
@@ -262,12 +269,14 @@ class KTH(Dataset):
 
         One clip is in memory at a time; the frames of a split gather in a temporary file (of a folder that ``TMPDIR``
         names). Raises UserError: a raw file is missing, altered, or no clip by its name; a clip cannot be decoded to
-        its end, or a range lies beyond it; a split without a sequence.
+        its end, or a range lies beyond it; the ranges of the whole set are not the published ones; a split without a
+        sequence.
         """
         arrays: dict[str, np.ndarray] = {}
         streams: dict[str, Stream] = {}
         counts: dict[SplitName, int] = {}
         with self._recordings(raw) as recordings:
+            self._refuse_other_ranges(recordings.segments)
             for split in SPLITS:
                 clips = self._found(split, recordings)
                 counts[split] = len(clips)
@@ -292,6 +301,22 @@ class KTH(Dataset):
                 write_stand_in(Path(folder), (clip for split in SPLITS for clip in self.wanted(split)), self.data_seed)
                 with opened(Path(folder)) as recordings:
                     yield recordings
+
+    def _refuse_other_ranges(self, segments: Mapping[Clip, Sequence[Segment]]) -> None:
+        """Whoever asks for the published windows gets as many; ``clips="present"`` asks for what is there."""
+        whole = (set(self.actions), set(self.scenarios), self.leave_out) == (set(ACTIONS), {1, 2, 3, 4}, ())
+        if (self.source, self.variant, self.clips) != ("official", "persons", "all") or not whole:
+            return
+        for split, expected in PUBLISHED_WINDOWS.get(self.length, {}).items():
+            if set(self.persons[split]) != set(STATED["variant"]["persons"][f"{split}_persons"]):
+                continue
+            found = sum(len(self._starts(clip, segments.get(clip, ()))) for clip in self.wanted(split))
+            if found != expected:
+                raise UserError(
+                    f"kth: {split}: expected {expected} windows of {self.length} frames, as the published ranges give, "
+                    f"found {found}: 00sequences.txt is not the published one; put that back, or say clips: present "
+                    "for ranges of your own"
+                )
 
     def _found(self, split: SplitName, recordings: Recordings) -> list[Clip]:
         """The wanted clips that are not marked missing; all of them must be there, unless ``clips`` says otherwise."""
@@ -354,8 +379,11 @@ class KTH(Dataset):
                 f"kth: {recordings.places[clip][0]}: expected {last} frames, as 00sequences.txt lists {first}-{last}, "
                 f"found {frames}; mend the file, or leave the clip out (leave_out: [{clip}])"
             )
-        stride = DENSE_STRIDE if clip.action in DENSE else self.length
-        return [(clip, start) for start in windows(segments, self.length, stride)]
+        return [(clip, start) for start in self._starts(clip, segments)]
+
+    def _starts(self, clip: Clip, segments: Sequence[Segment]) -> list[int]:
+        """First frames of PredRNN's windows of a clip with these ranges."""
+        return windows(segments, self.length, DENSE_STRIDE if clip.action in DENSE else self.length)
 
     def _stored(self, keep: Mapping[Clip, Sequence[Segment]], recordings: Recordings) -> tuple[Stored, Stream]:
         """These frames of these clips on disk, and where each range begins there."""

@@ -16,13 +16,14 @@ from framecast.artifacts.locks import Lock
 from framecast.data.fetching import fetch as fetching
 from framecast.data.fetching.fetch import SOURCES, RemoteFile, Source, ensure, fetch
 from framecast.data.formats.sha256sums import read_sums, write_sums
-from framecast.data.moving_mnist import bundled_digits
+from framecast.data.kth import PUBLISHED_WINDOWS
+from framecast.data.moving_mnist import DRAWN_SHA256, bundled_digits
 from framecast.errors import UserError
 from framecast.losses.features import vgg16_weights
 from framecast.losses.features.torch_archive import read_tensors
 from framecast.study import catalogue
 from framecast.study.params import Entry
-from tests.conftest import serving
+from tests.conftest import ROOT, serving
 
 MNIST = Path(__file__).parents[3] / ".." / "shared" / "data" / "mnist"
 CONTENT = bytes(hashlib.shake_256(b"a file of many blocks").digest(3 << 20))
@@ -239,7 +240,7 @@ def test_a_mirror_with_a_wrong_file_gives_way_to_the_published_address(published
 
 
 def test_a_wrong_name_or_mirror_is_refused(tmp_path: Path, monkeypatch) -> None:
-    with pytest.raises(UserError, match="allowed: mnist, moving_mnist, bair, human36m, stocks"):
+    with pytest.raises(UserError, match="allowed: mnist, moving_mnist, moving_mnist_40, bair, human36m, stocks"):
         fetch("mnits", tmp_path)
     monkeypatch.setenv("FRAMECAST_MIRROR", "https://example.org/files")
     with pytest.raises(UserError, match="expected a folder or a file:// address"):
@@ -291,6 +292,35 @@ def test_an_unpacked_folder_serves_in_the_place_of_its_archive(published, tmp_pa
     assert os.listdir(tmp_path / "packed" / "sample") == ["sample.bin"]
 
 
+def test_unpacked_clips_stand_in_the_place_of_the_archives_without_the_network(tmp_path: Path, monkeypatch) -> None:
+    """Those that a mirror has, and afterwards those that are listed here."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("somebody asked the network")
+
+    monkeypatch.setattr(fetching.urllib.request, "urlopen", refuse)
+    mirror, raw, clip = tmp_path / "mirror", tmp_path / "raw", "boxing/person03_boxing_d1_uncomp.avi"
+    (mirror / "kth" / "boxing").mkdir(parents=True)
+    for name in ("00sequences.txt", clip):
+        (mirror / "kth" / name).write_text(f"{name}\n")
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(mirror))
+    fetch("kth", raw, say=lambda _: None)
+    assert (raw / "kth" / clip).read_text() == f"{clip}\n"
+    assert sorted(read_sums(raw / "kth" / "SHA256SUMS")) == ["00sequences.txt", clip]
+    assert sorted(os.listdir(raw / "kth")) == ["00sequences.txt", "SHA256SUMS", "boxing"]
+    monkeypatch.delenv("FRAMECAST_MIRROR")
+    said: list[str] = []
+    fetch("kth", raw, say=said.append)
+    assert "SHA256SUMS: the files that it lists are here, sha256 correct" in said[-1]
+    (raw / "kth" / clip).write_text("cut\n")
+    with pytest.raises(UserError, match=rf"{clip}: expected sha256 .* or delete .*SHA256SUMS to fetch the archives"):
+        fetch("kth", raw, say=lambda _: None)
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(mirror))
+    (mirror / "kth" / "00sequences.txt").unlink()  # without it nobody knows where somebody is in view
+    ensure("kth", Entry.model_validate({"kind": "kth", "source": "official"}), tmp_path / "other", say=lambda _: None)
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "needed"),
     [
@@ -322,6 +352,18 @@ def test_a_dataset_needs_the_files_that_it_opens_and_no_other(
         with pytest.raises(UserError, match=rf"run `framecast fetch {name}`"):
             dataset.prepare(tmp_path)
         monkeypatch.setattr("framecast.data.moving_mnist.official_digits", lambda _: bundled_digits())
+
+
+def test_the_cards_say_what_is_checked() -> None:
+    """Sizes and hashes of every published file, of the test sets that are drawn here, and KTH's windows."""
+    cards = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    for file in [file for source in SOURCES.values() for file in source.files]:
+        told = [file.name, file.digest, f"{file.size:_}" if file.size else f"{file.about // 10**6} MB"]
+        assert all(part.replace("_", " ") in cards or part in cards for part in told), told
+    assert all(digest in cards for digest in DRAWN_SHA256.values())
+    for length, splits in PUBLISHED_WINDOWS.items():
+        told = " / ".join(f"{count:_}".replace("_", " ") for count in splits.values())
+        assert f"{told} ({length}" in cards, told
 
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="needs the real MNIST files, absent here")

@@ -12,18 +12,20 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 from framecast.artifacts import replacing, sha256_of
 from framecast.artifacts.locks import Lock
 from framecast.data.formats import softmotion
 from framecast.data.formats.human36m_images import in_videos
 from framecast.data.formats.idx import MNIST_SHA256
+from framecast.data.formats.kth_sequences import ARCHIVES_MB as KTH_MB
 from framecast.data.formats.kth_sequences import ARCHIVES_SHA1 as KTH_SHA1
 from framecast.data.formats.kth_sequences import NAME as KTH_LIST
 from framecast.data.formats.kth_sequences import SHA256 as KTH_LIST_SHA256
@@ -49,7 +51,7 @@ Say = Callable[[str], None]
 class RemoteFile:
     """A published file: its name in ``data/raw/<source>/``, its size in bytes, its hash, and where it is served.
 
-    ``size`` is None, and ``algorithm`` another, where its publisher says no more.
+    ``size`` is None, and ``algorithm`` another, where its publisher says no more; ``about`` is then what is told of it.
     """
 
     name: str
@@ -57,18 +59,23 @@ class RemoteFile:
     digest: str
     urls: tuple[str, ...]
     algorithm: str = "sha256"
+    about: int | None = None
 
 
 @dataclass(frozen=True)
 class Source:
     """Files that are fetched together; ``terms`` is whose they are and under which terms, in one line.
 
-    ``folder``, beside the files, holds what they unpack to; where it is, the files are not needed.
+    ``folder``, beside the files, holds what they unpack to; where it is, the files are not needed. ``whole`` raises
+    UserError when that, by the names in it, is not what a dataset with these arguments reads. ``private`` files may not
+    be passed on, nor what is made of them.
     """
 
     terms: str
     files: tuple[RemoteFile, ...] = ()
     folder: str | None = None
+    whole: Callable[[Path, Mapping[str, Any]], object] | None = None
+    private: bool = False
 
 
 def _mnist(name: str, size: int, sha256: str) -> RemoteFile:
@@ -80,6 +87,12 @@ def _kth(name: str) -> tuple[str, ...]:
     return tuple(
         host + name for host in ("https://www.csc.kth.se/cvap/actions/", "http://www.nada.kth.se/cvap/actions/")
     )
+
+
+def _whole_bair(folder: Path, arguments: Mapping[str, Any]) -> None:
+    files = {part: softmotion.in_folder(folder, part) for part in softmotion.TRAJECTORIES}
+    complete, remedy = arguments.get("complete", True), "put the others there"
+    softmotion.chosen(files, arguments.get("train_files"), complete=complete, remedy=remedy)
 
 
 SOURCES = {
@@ -119,6 +132,9 @@ SOURCES = {
             ),
         ),
     ),
+    "moving_mnist_40": Source(
+        "the test set of 40 frames for 10 → 30, drawn by framecast from MNIST's test digits; nothing else is fetched"
+    ),
     "bair": Source(
         "Ebert, Finn, Lee and Levine (CoRL 2017), BAIR robot pushing, 30 GiB; cite the paper, no licence is stated",
         (
@@ -130,9 +146,11 @@ SOURCES = {
             ),
         ),
         folder=softmotion.FOLDER,
+        whole=_whole_bair,
     ),
     "human36m": Source(
-        "Ionescu, Papava, Olaru and Sminchisescu (TPAMI 2014), Human3.6M; for registered users, not to be passed on"
+        "Ionescu, Papava, Olaru and Sminchisescu (TPAMI 2014), Human3.6M; for registered users, not to be passed on",
+        private=True,
     ),
     "stocks": Source("one-minute prices of Alpha Vantage, under its terms of service, with your own key"),
     "stocks_daily": Source("daily prices of Alpha Vantage, under its terms of service, with your own key"),
@@ -142,7 +160,7 @@ SOURCES = {
         (
             RemoteFile(KTH_LIST, KTH_LIST_SIZE, KTH_LIST_SHA256, _kth(KTH_LIST)),
             *(
-                RemoteFile(f"{action}.zip", None, digest, _kth(f"{action}.zip"), "sha1")
+                RemoteFile(f"{action}.zip", None, digest, _kth(f"{action}.zip"), "sha1", KTH_MB[action] * 10**6)
                 for action, digest in KTH_SHA1.items()
             ),
         ),
@@ -172,7 +190,9 @@ def fetch(name: str, raw: Path, *, say: Say = print) -> None:
         _fetch_vgg16(raw, say)
     if name == "human36m":
         _list_human36m(raw / "human36m", say)
-    if _has_unpacked(name, raw, say):
+    if name == "moving_mnist_40":
+        _draw_moving_mnist_40(raw, say)
+    if _has_unpacked(name, raw, say) or (name == "kth" and _has_clips(raw / name, say)):
         return
     for file in SOURCES[name].files:
         _fetch_file(name, file, raw / name / file.name, say)
@@ -192,8 +212,7 @@ def ensure(dataset: str, entry: Entry, raw: Path, *, say: Say = print) -> None:
 
 
 def _copy_missing(name: str, mirror: Path, raw: Path, say: Say) -> None:
-    if name == "kth" and not _held(mirror, name, SOURCES[name].files[-1]):
-        _copy_clips(mirror / name, raw / name, say)
+    if name == "kth" and _copy_clips(mirror, raw / name, say):
         return
     if name.startswith("stocks") and not (raw / "stocks" / "SHA256SUMS").exists():
         _copy_stocks(mirror / "stocks", raw / "stocks", say)
@@ -368,20 +387,52 @@ def _progress(label: str, done: int, total: int | None) -> Iterator[Callable[[in
         yield lambda count: bar.update(task, advance=count)
 
 
+# --- Moving MNIST, 40 frames ------------------------------------------------------------------------
+
+
+def _draw_moving_mnist_40(raw: Path, say: Say) -> None:
+    """Fetch the digits, and draw what ``prepare`` will draw from them, to see that it is the published set."""
+    from framecast.data.moving_mnist import MovingMNIST, official_digits
+
+    fetch("mnist", raw, say=say)
+    dataset = MovingMNIST(variant="srivastava", horizon=30)
+    drawn = dataset.drawn("test", len(official_digits(raw)["test"]))
+    count, frames = drawn.positions.shape[:2]
+    told = f"{count} sequences of {frames} frames, data_seed {dataset.data_seed}, sha256 {drawn.sha256} as published"
+    say(f"moving_mnist_40: {told}; a dataset with horizon: 30 draws them when it is prepared")
+
+
 # --- KTH ------------------------------------------------------------------------------------------
 
 
-def _copy_clips(mirror: Path, folder: Path, say: Say) -> None:
+def _has_clips(folder: Path, say: Say) -> bool:
+    """Whether files of the user's own are listed here, all of them right, or have now been copied from the mirror."""
+    index, mirror = folder / "SHA256SUMS", _mirror()
+    if mirror:
+        _copy_clips(mirror, folder, say)
+    if not index.exists():
+        return False
+    for name, digest in read_sums(index).items():
+        verify(folder / name, digest, remedy=f"list the folder anew, or delete {index} to fetch the archives")
+    say(f"{index}: the files that it lists are here, sha256 correct; they stand in the place of the archives")
+    return True
+
+
+def _copy_clips(mirror: Path, folder: Path, say: Say) -> bool:
     """Copy unpacked clips and their list from a mirror without the archives, and list their sums as the user's own.
 
-    Nothing happens where the archives or such a list are here already.
+    False where the mirror has other files. Nothing happens where archives or such a list are here already.
     """
+    archives, mirror = SOURCES["kth"].files[1:], mirror / "kth"
+    clips = sorted(mirror.rglob("*.avi"))
+    if any(_held(mirror.parent, "kth", file) for file in archives) or not clips or not (mirror / KTH_LIST).is_file():
+        return False
     index = folder / "SHA256SUMS"
-    if index.exists() or any(folder.glob("*.zip")) or not (mirror / KTH_LIST).is_file():
-        return
+    if index.exists() or any(folder.glob("*.zip")):
+        return True
     held = read_sums(mirror / index.name) if (mirror / index.name).is_file() else {}
     sums = {}
-    for path in (mirror / KTH_LIST, *sorted(mirror.rglob("*.avi"))):
+    for path in (mirror / KTH_LIST, *clips):
         name = path.relative_to(mirror)
         if not name.as_posix().isprintable():
             raise UserError(f"{mirror}: found {name.as_posix()!r}; allowed: printable names")
@@ -392,6 +443,7 @@ def _copy_clips(mirror: Path, folder: Path, say: Say) -> None:
         sums[name.as_posix()] = sha256_of(folder / name)
         say(f"{folder / name}: copied from {mirror}")
     write_sums(index, sums)
+    return True
 
 
 # --- stocks -----------------------------------------------------------------------------------------

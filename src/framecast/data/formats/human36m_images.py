@@ -50,14 +50,14 @@ class Video:
 def in_videos(names: Iterable[str], where: Path) -> dict[Video, dict[int, str]]:
     """Video → frame number → the name of its image, both in order.
 
-    Raises UserError when a JPEG's name does not fit, or one frame is there twice.
+    Raises UserError when a name does not fit, or one frame is there twice.
     """
     videos: dict[Video, dict[int, str]] = {}
     for name in names:
-        if not name.lower().endswith((".jpg", ".jpeg")):
-            continue
         if (match := NAME.fullmatch(Path(name).name)) is None:
-            raise UserError(f"{where}: expected names like S11_Walking.60457274_001621.jpg, found {name}")
+            raise UserError(
+                f"{where}: expected names like S11_Walking.60457274_001621.jpg, found {name!r}; mend it or take it out"
+            )
         images = videos.setdefault(Video(int(match[1]), match[2], int(match[3])), {})
         if (number := int(match[4])) in images:
             raise UserError(f"{where}: expected each frame once, found {images[number]} and {name}")

@@ -28,14 +28,16 @@ def verify(path: Path, expected: str, *, remedy: str) -> None:
 def read_sums(path: Path) -> dict[str, str]:
     """File name → sha256, sorted by name, without the list itself, which ``sha256sum * > SHA256SUMS`` may have met.
 
-    UserError when a line is not ``<sha256>  <name inside this folder>``.
+    UserError when a line is not ``<sha256>  <name inside this folder>``, or gives a name another sha256 than before.
     """
-    sums = {}
+    sums: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
         match = LINE.fullmatch(line)
         if match is None or ".." in Path(match[2]).parts:
             raise UserError(f"{path}, line {number}: expected '<sha256>  <name inside this folder>', found {line!r}")
-        sums[str(Path(match[2]))] = match[1]  # ./daily.csv is daily.csv
+        name = str(Path(match[2]))  # ./daily.csv is daily.csv
+        if sums.setdefault(name, match[1]) != match[1]:
+            raise UserError(f"{path}, line {number}: expected one sha256 of each file, found another of {name!r}")
     sums.pop(path.name, None)
     return dict(sorted(sums.items()))
 

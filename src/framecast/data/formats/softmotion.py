@@ -15,7 +15,7 @@ The files are read from their folder or where they lie in the published tar, whi
 
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -77,6 +77,29 @@ def in_tar(path: Path, part: Part) -> list[TrajectoryFile]:
     held = [one for one in members if Path(one.name).parts[-3:-1] == (FOLDER, part)]
     opened = [(Path(one.name).name, f"{path}: {one.name}", partial(_opened_member, path, one)) for one in held]
     return _in_order(path / FOLDER / part, opened)
+
+
+def chosen(
+    files: Mapping[Part, list[TrajectoryFile]], train_files: int | None, *, complete: bool, remedy: str
+) -> dict[Part, list[TrajectoryFile]]:
+    """The first ``train_files`` training files (None: all) and the test files.
+
+    Raises UserError when they have not as many trajectories as were published, unless ``complete`` is false, or when
+    there are fewer training files.
+    """
+    wanted: dict[Part, int | None] = {"train": train_files, "test": None}
+    found = {part: files[part][: wanted[part]] for part in TRAJECTORIES}
+    for part, published in TRAJECTORIES.items():
+        expected = min(PER_FILE * (wanted[part] or published), published)
+        count = sum(map(len, found[part]))
+        if complete and count != expected:
+            raise UserError(
+                f"{Path(found[part][0].name).parent}: expected {expected} trajectories, found {count} in "
+                f"{len(found[part])} files; {remedy}, or set train_files, or complete: false for a part of them"
+            )
+        if len(found[part]) < (wanted[part] or 1):
+            raise UserError(f"bair: expected {wanted[part]} training files (train_files), found {len(found[part])}")
+    return found
 
 
 def _opened(path: Path) -> BufferedIOBase:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int16, Int32, Integer, UInt8
 from torch import Tensor
 
+from framecast.artifacts import sha256
 from framecast.data.base import Split
 from framecast.errors import UserError
 
@@ -131,6 +132,19 @@ class Scenes:
 
     digits: Integer[Tensor, "n d"]
     positions: Integer[Tensor, "n t d 2"]
+
+    @property
+    def sha256(self) -> str:
+        """Of the indices as int32, then the corners as int16, little-endian and in the order of their axes."""
+        return sha256(self.digits.numpy().astype("<i4").tobytes() + self.positions.numpy().astype("<i2").tobytes())
+
+    def verify(self, expected: str) -> None:
+        """Raise UserError unless they have this sha256: another machine's sines could make them others."""
+        if self.sha256 != expected:
+            raise UserError(
+                f"moving digits: expected sequences with sha256 {expected}, drew {self.sha256}; numpy computes others "
+                "here: install the versions of requirements.lock, or say another data_seed"
+            )
 
     def to(self, device: torch.device) -> "Scenes":
         """The same scenes on a device."""

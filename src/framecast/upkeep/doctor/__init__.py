@@ -29,6 +29,7 @@ CHECKS: tuple[Check, ...] = (
     disk.sharing,
     disk.locks,
     recording.dvc_remote,
+    recording.licences,
     leftovers.leftovers,
     cluster.slurm,
     cluster.site,

@@ -21,6 +21,14 @@ class Line:
         return " ".join(f"{told}; {self.cure}".split("\n")) if self.cure else told
 
 
+def sized(count: int) -> str:
+    """Bytes as people say them: ``1.65 MB``."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count} bytes"
+
+
 def first_line(error: Exception) -> str:
     """What an error says, without what it adds."""
     return (str(error).strip().splitlines() or ["no reason given"])[0]

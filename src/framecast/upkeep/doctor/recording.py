@@ -1,15 +1,20 @@
-"""DVC: where its remote lies."""
+"""DVC: where its remote lies, and what must not go there."""
 
 import os
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
+from framecast import plain_yaml
+from framecast.errors import UserError
 from framecast.upkeep import dvc_config
 from framecast.upkeep.doctor.findings import Line
 from framecast.upkeep.doctor.surroundings import Surroundings
 
 AFFECTS_NUMBERS = False
+PIPELINE = Path("dvc.yaml")
+#: Frames as they were prepared, of the first validation sequences, of the first test sequences, and in pictures.
+SHOWING = ("data/processed", "data/runs", "data/scores", "reports/figures", "reports/report.html")
 
 
 def dvc_remote(_: Surroundings) -> Iterator[Line]:
@@ -34,6 +39,35 @@ def dvc_remote(_: Surroundings) -> Iterator[Line]:
         yield Line("ok", "DVC remote", f"{name} at {place}, not contacted")
         return
     yield _folder_remote(name, Path(address.path if address.scheme else written))
+
+
+def licences(surroundings: Surroundings) -> Iterator[Line]:
+    """Whether `dvc push` would pass on frames of a dataset that may not be passed on."""
+    from framecast.data.fetching.fetch import SOURCES
+    from framecast.study import catalogue
+
+    name = dvc_config.read().get("core", {}).get("remote", "") if Path(".dvc").is_dir() else ""
+    pushed = _pushed() if name else []
+    try:
+        grid = surroundings.grid
+    except UserError:  # which is told elsewhere
+        return
+    for dataset in grid.datasets if pushed else ():
+        entry = grid.params.datasets[dataset]
+        if any(SOURCES[source].private for source in catalogue.raw_sources(entry.kind, entry.arguments)):
+            found = f"its frames may not be passed on, and `dvc push` sends {', '.join(pushed)} to {name}"
+            cure = "if others can read that, write `push: false` beside each in dvc.yaml, or run Snakemake alone"
+            yield Line("warning", f"dataset {dataset}", found, cure)
+
+
+def _pushed() -> list[str]:
+    """Which of the outputs that show frames DVC sends to a remote, by dvc.yaml."""
+    stages = plain_yaml.read(PIPELINE).get("stages", {}) if PIPELINE.is_file() else {}
+    listed = [out for stage in stages.values() for out in stage.get("outs", ())]
+    options = {path: said for out in listed for path, said in (out if isinstance(out, dict) else {out: None}).items()}
+    return [
+        path for path in SHOWING if path in options and False not in map((options[path] or {}).get, ("cache", "push"))
+    ]
 
 
 def _folder_remote(name: str, folder: Path) -> Line:

@@ -3,12 +3,16 @@
 import os
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from framecast.errors import UserError
-from framecast.upkeep.doctor.findings import Line
+from framecast.upkeep.doctor.findings import Line, sized
 from framecast.upkeep.doctor.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from framecast.data.fetching.fetch import RemoteFile
 
 AFFECTS_NUMBERS = False
 
@@ -34,7 +38,7 @@ def raw_data(surroundings: Surroundings) -> Iterator[Line]:
         if not wanted:
             yield Line("ok", f"dataset {dataset}", "needs no raw files")
         for source in wanted:
-            yield from _raw_files(dataset, source, _index(entry.kind, source))
+            yield from _raw_files(dataset, source, _index(entry.kind, source), entry.arguments)
 
 
 def _index(kind: str, source: str) -> str | None:
@@ -47,38 +51,62 @@ def _index(kind: str, source: str) -> str | None:
     return None if index and fetch.SOURCES[source].files and not (RAW / index).is_file() else index
 
 
-def _raw_files(dataset: str, source: str, index: str | None) -> Iterator[Line]:
+def _raw_files(dataset: str, source: str, index: str | None, arguments: Mapping[str, Any]) -> Iterator[Line]:
     """Whether the files of a source are there and have their size; ``prepare`` looks at their sha256."""
     from framecast.data.fetching import fetch
     from framecast.data.formats.sha256sums import read_sums
     from framecast.study.grid import RAW
 
     about, cure = f"dataset {dataset}", f"run `framecast fetch {source}`"
-    folder = fetch.SOURCES[source].folder
-    if folder is not None and (RAW / source / folder).is_dir():
-        unpacked = sum(path.is_file() for path in (RAW / source / folder).rglob("*"))
-        yield Line("ok", about, f"{unpacked} raw files of {source}, unpacked")
+    known = fetch.SOURCES[source]
+    if known.folder is not None and (RAW / source / known.folder).is_dir():
+        yield _unpacked(about, source, RAW / source / known.folder, arguments)
         return
+    published: dict[Path, fetch.RemoteFile] = {}
     if index is not None and not (RAW / index).is_file():
         wanted = [RAW / index]
     elif index is not None:
-        wanted = [(RAW / index).with_name(name) for name in read_sums(RAW / index)]
+        wanted = [(RAW / index).parent / name for name in read_sums(RAW / index)]
     else:
-        files = fetch.SOURCES[source].files
-        paths = {RAW / source / file.name: file.size for file in files}
-        wanted = list(paths)
-        for path, size in paths.items():
-            if path.is_file() and size not in (None, path.stat().st_size):
-                found = f"{path}: expected {size} bytes, found {path.stat().st_size}"
-                yield Line("problem", about, found, f"delete it and {cure}")
-    missing = [path for path in wanted if not path.is_file()]
+        published = {RAW / source / file.name: file for file in known.files}
+        wanted = list(published)
+    here = {path: path.stat().st_size for path in wanted if path.is_file()}
+    for path, file in published.items():
+        if path in here and file.size not in (None, here[path]):
+            found = f"{path}: expected {file.size} bytes, found {here[path]}"
+            yield Line("problem", about, found, f"delete it and {cure}")
+    missing = [path for path in wanted if path not in here]
     if not missing:
-        yield Line("ok", about, f"{len(wanted)} raw files of {source}")
-    elif os.environ.get(fetch.MIRROR, "").strip():
+        yield Line("ok", about, f"{len(wanted)} raw files of {source}, {sized(sum(here.values()))}")
+        return
+    told = f"{missing[0]} is not here ({len(missing)} missing{_wanted([published.get(path) for path in missing])})"
+    if os.environ.get(fetch.MIRROR, "").strip():
         where = f"`framecast prepare` takes it from {fetch.MIRROR}, if that has it; else {cure}"
-        yield Line("warning", about, f"{missing[0]} is not here", where)
+        yield Line("warning", about, told, where)
     else:
-        yield Line("problem", about, f"{missing[0]} is not here ({len(missing)} missing)", cure)
+        yield Line("problem", about, told, cure)
+
+
+def _wanted(files: "list[RemoteFile | None]") -> str:
+    """How large these files are, roughly where their publisher does not say; nothing where it is not known."""
+    sizes = [(file.size or file.about) if file else None for file in files]
+    if None in sizes:
+        return ""
+    exact = all(file and file.size for file in files)
+    return f", {'' if exact else 'some '}{sized(sum(size or 0 for size in sizes))}"
+
+
+def _unpacked(about: str, source: str, folder: Path, arguments: Mapping[str, Any]) -> Line:
+    """Whether a folder holds, by the names in it, what the dataset reads."""
+    from framecast.data.fetching import fetch
+
+    if (whole := fetch.SOURCES[source].whole) is not None:
+        try:
+            whole(folder, arguments)
+        except UserError as error:
+            return Line("problem", about, str(error))
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return Line("ok", about, f"{len(sizes)} raw files of {source}, unpacked, {sized(sum(sizes))}")
 
 
 def mirror(_: Surroundings) -> Iterator[Line]:
