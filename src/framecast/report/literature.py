@@ -107,6 +107,15 @@ class PrintedTable:
         """Whether a number of ours stands beside one of its values."""
         return any(entry and entry.ours for row in self.rows for entry in row.entries)
 
+    @property
+    def common(self) -> tuple[str, ...]:
+        """What keeps every row that has a number of ours from being compared, where there are several."""
+        obstacles = [row.obstacle for row in self.rows if row.system]
+        if len(obstacles) < 2 or not all(obstacles):
+            return ()
+        told = [found.reasons for found in obstacles if found]
+        return tuple(reason for reason in told[0] if all(reason in reasons for reasons in told))
+
 
 def answered(results: Results, drawn: Collection[tuple[str, str]]) -> list[Answered]:
     """What the sources show, in their order; ``drawn`` are the figures, each of a dataset, that stand on the page."""
