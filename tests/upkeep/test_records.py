@@ -383,6 +383,8 @@ def test_a_table_of_systems_says_once_what_keeps_all_of_its_rows_apart(results) 
     assert walkers.uncomputed == ("LPIPS",)
     told = {row.label: row.uncomputed[0] and row.uncomputed[0].text for row in walkers.rows}
     assert (told["DMVFN"], told["PredRNN"], told["SimVP with MogaNet"]) == ("0.12842", "0.21892", None)
+    far = {row.label: (row.model, row.system) for row in shown["video_benchmarks", "KTH, 10 → 40, 128×128"].rows}
+    assert (far["PredRNN"], far["E3D-LSTM"]) == (("predrnn", ""), ("", ""))
     groups = {group.source.id: group for group in literature.by_source(list(shown.values()))}
     assert (len(groups["openstl"].tables), groups["openstl"].with_ours) == (4, 2)
 

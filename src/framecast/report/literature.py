@@ -70,7 +70,8 @@ class Beside:
 class PrintedRow:
     """A row of a published table: what the source calls the system, ours, and metric by metric both values.
 
-    ``record`` is the recorded run that ours is from; empty where it is this page's, or where there is none.
+    ``model`` is ours of the published name or the one instead, and empty for a system that is not ours. ``record`` is
+    the recorded run that ours is from; empty where it is this page's, or where there is none.
     """
 
     label: str
@@ -267,7 +268,7 @@ def _printed_row(
     )
     return PrintedRow(
         label=label,
-        model=row[0].model,
+        model=row[0].model or row[0].instead,
         system=str(system) if system else "",
         marks=tables.marks(origin, row[0].values[0].dataset, system) if origin and system else (),
         record=record.name if record else "",
