@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,7 +16,9 @@ import pytest
 from framecast import published
 from framecast.errors import UserError
 from framecast.figures import base
-from framecast.report import tables
+from framecast.figures.shared.choice import featured
+from framecast.report import results_page, tables
+from framecast.report.export import latex
 from framecast.results import System, label, short
 from framecast.study import catalogue
 from tests import results_fixture
@@ -149,6 +152,7 @@ def longer(tmp_path_factory):
         ("error_vs_horizon", "moving_mnist", 4.5, 1),
         ("sharpness_vs_horizon", "moving_mnist", 4.5, 1),
         ("filmstrip", "moving_mnist", 4 * (32 + 2) - 1.5, 2 * 2),  # forecast and difference, of two sequences
+        ("forecasts_while_training", "moving_mnist", 4 * (32 + 2) - 1.5, 3),  # at three points of one training
         ("glimpse", "moving_mnist", (10 + 4) * (32 + 2) - 1.5, 1),
         ("forecasts", "generated_sins", 25 + 4.5, 4),
     ],
@@ -160,10 +164,40 @@ def test_where_training_ended_is_marked(longer, name, dataset, place, count):
     assert lines.count({place}) == count
 
 
+@pytest.mark.parametrize(
+    ("dataset", "places"), [("moving_mnist", ("best", "worst")), (results_fixture.NEXT, ("median",))]
+)
+def test_the_filmstrip_shows_what_copying_the_last_frame_does_best_and_worst(results, dataset, places):
+    """The same sequences for every system, each with its own frames; of many systems one sequence between the two."""
+    metric, mode = results.primary_metric(dataset), results.primary_mode(dataset)
+    copied = results.scored(dataset, System("copy_last"))[0].sequences[f"{mode}/{metric}"].mean(1)
+    wanted = {"best": copied.argmin(), "worst": copied.argmax(), "median": np.argsort(-copied)[len(copied) // 2]}
+    with base.style():
+        figure = catalogue.load("figures", "filmstrip")(results, dataset)
+    titles = [text.get_text() for text in figure.texts]
+    assert titles == [f"test sequence {wanted[place] + 1}: the {place} one for copy_last" for place in places]
+    systems, rows = featured(results, dataset), len(figure.axes) // len(places)
+    assert rows == 2 + 2 * len(systems)
+    for block, place in enumerate(places):
+        drawn = [axes.images[0].get_array() for axes in figure.axes[block * rows : (block + 1) * rows]]
+        for row, system in zip(drawn[2::2], systems, strict=True):
+            cell = results.scored(dataset, system)[0]
+            kept = cell.kept_clips["forecast"][list(cell.kept).index(wanted[place] + 1)]
+            frame = np.rint(base.picture(kept)[0] * 255)
+            np.testing.assert_array_equal(row[: frame.shape[0], : frame.shape[1]], frame)
+
+
 def test_what_was_trained_on_fewer_steps_says_so_beside_its_numbers(longer):
     short, whole = longer.systems("moving_mnist")[:2]
     assert [longer.trained_steps("moving_mnist", system) for system in (short, whole)] == [4, None]
     assert [tables.marks(longer, "moving_mnist", system) for system in (short, whole)] == [("trained on 4 steps",), ()]
+    named = [results_page._named(longer, ["generated_sins", "moving_mnist"], system) for system in (short, whole)]
+    assert named == [f"{short} (trained on 4 steps)", str(whole)]
+    cells, facts = longer.scored("moving_mnist", short), longer.scored("moving_mnist", short)[0].score
+    grid = SimpleNamespace(params=SimpleNamespace(seeds=(1, 2, 3)))
+    study = [SimpleNamespace(is_baseline=False) for _ in cells]
+    told = latex._about(grid, facts, facts["mode"], study)
+    assert told == "3 of 3 seeds; bundled data; trained on 4 steps"
     table, _ = longer.literature("moving_mnist", short, "mse_pix01")
     scores = [longer.scored("moving_mnist", system)[0].score for system in (short, whole)]
     assert ["trained on fewer steps" in published.obstacles(table, score) for score in scores] == [True, False]

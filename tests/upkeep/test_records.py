@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from framecast import published
+from framecast import plain_yaml, published
 from framecast.cluster import journal
 from framecast.errors import UserError
 from framecast.evaluation.tables import tabulate
 from framecast.published.claims import load_claims
 from framecast.report import literature, results_page, runs, tables
-from framecast.report.render import render
+from framecast.report.render import _discrepancies, render
 from framecast.results import System, records
 from framecast.results.claims import Held, judge
 from framecast.study import grid as keys
@@ -331,6 +331,62 @@ def test_a_published_row_shows_published_settings_first_and_then_this_page(resul
     assert shown(kept.results, paper) == "a-paper"
     assert shown(kept.results, kept) == ""
     assert shown(bare, kept) == kept.name  # this page has the system, and none of the metrics of the row
+
+
+def test_ours_beside_tables_1_and_2_is_the_pages_or_else_that_of_a_record(results) -> None:
+    """Of the latest record, by name; not where one at published settings stands there anyhow."""
+    kept = records.load_all(ROOT / RECORDS)
+    empty = dataclasses.replace(results, cells=(), scores=results.scores[:0])
+    lines = {(line.dataset, line.depth): line for whole in literature.whole_tables(empty, kept) for line in whole.lines}
+    assert {dataset for (dataset, _), line in lines.items() if line.recorded} == {"generated_noise", "generated_sins"}
+    found = {about: line.record for about, line in lines.items() if line.record}
+    assert found == {
+        **{("stocks_by_ticker", depth): "sequence_depth-laptop" for depth in (1, 2, 3)},
+        **{("moving_mnist", depth): "video_depth-laptop" for depth in (1, 2, 3)},
+    }
+    (record,) = (one for one in kept if one.name == "video_depth-laptop")
+    scores = record.results.scores
+    for depth in (1, 2, 3):
+        mine = scores[(scores["model"] == "seq2seq_convlstm") & (scores["depth"] == depth)]
+        mean = mine[(mine["dataset"] == "moving_mnist") & (mine["metric"] == "mse_pix01")]["value"].mean()
+        line = lines["moving_mnist", depth]
+        assert float(line.ours.mean.data["value"]) == pytest.approx(mean, rel=1e-12)
+        assert (line.ours.mean.data["record"], line.ours.anchor) == (record.name, "")
+        assert "reduced scale" in line.verdict.reasons
+    of_page = [line for whole in literature.whole_tables(results, kept) for line in whole.lines]
+    assert {line.record for line in of_page if line.dataset == "moving_mnist" and line.ours} == {""}
+
+
+def test_the_page_of_a_demo_tells_the_findings_about_what_a_record_has_studied(results) -> None:
+    """No cell of SRVP is in the demo, but its tables are quoted and its recorded run stands there."""
+    demo = reading.resolve({**plain_yaml.read(ROOT / "params.yaml"), "scale": "demo"}).studies
+    assert not any("srvp" in study.every("models") for study in demo.values())
+    kept = records.load(ROOT / RECORDS / "systems_moving_mnist-laptop")
+    told = {entry.finding for author, entry in _discrepancies(results, demo, [kept]) if author.startswith("Y. Kim")}
+    assert told == set(range(12, 18))
+    assert not {entry.finding for author, entry in _discrepancies(results, demo, ()) if author.startswith("Y. Kim")}
+
+
+def test_a_table_of_systems_says_once_what_keeps_all_of_its_rows_apart(results) -> None:
+    kept = records.load(ROOT / RECORDS / "systems_moving_mnist-laptop")
+    shown = {(one.source.id, one.number): one for one in literature.printed_tables(results, [kept])}
+    classic, recurrent = (
+        shown["video_benchmarks", "Moving MNIST, 10 → 10"],
+        shown["openstl", "Moving MNIST, 200 epochs"],
+    )
+    assert {"reduced scale", "another recipe", "another depth"} <= set(classic.common)
+    rows = {row.label: row for row in recurrent.rows}
+    assert rows["PredRNN++"].system == "predrnn_pp depth-2 mse"
+    assert (rows["TAU"].model, rows["TAU"].system) == ("", "")
+    assert float(rows["TAU"].entries[0].printed.data["value"]) == 24.60
+    walkers = shown["openstl", "KTH, 10 → 20, 128×128, 100 epochs"]
+    assert walkers.uncomputed == ("LPIPS",)
+    told = {row.label: row.uncomputed[0] and row.uncomputed[0].text for row in walkers.rows}
+    assert (told["DMVFN"], told["PredRNN"], told["SimVP with MogaNet"]) == ("0.12842", "0.21892", None)
+    far = {row.label: (row.model, row.system) for row in shown["video_benchmarks", "KTH, 10 → 40, 128×128"].rows}
+    assert (far["PredRNN"], far["E3D-LSTM"]) == (("predrnn", ""), ("", ""))
+    groups = {group.source.id: group for group in literature.by_source(list(shown.values()))}
+    assert (len(groups["openstl"].tables), groups["openstl"].with_ours) == (4, 2)
 
 
 def test_a_row_is_called_as_the_source_calls_its_system_and_a_caveat_says_whose_it_is(results) -> None:

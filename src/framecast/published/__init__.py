@@ -6,8 +6,8 @@ is right the two agree. Ours are only ever compared under the same metric id, an
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -47,11 +47,11 @@ class Value(Strict):
     """One published score.
 
     ``curve`` holds it per forecast step (1…K) where the source gives that, ``reruns`` what others got who trained the
-    same system anew.
+    same system anew. The depth is None for a system that is not ours, and where none is given.
     """
 
     dataset: str
-    depth: PositiveInt
+    depth: PositiveInt | None
     printed: PositiveFloat
     corrected: PositiveFloat
     curve: dict[PositiveInt, PositiveFloat] = field(default_factory=dict)
@@ -68,7 +68,8 @@ class Table(Strict):
     the split that chose the weights; of a system that is scored on its own selection, the published number is too good.
     ``instead`` is the model of ours to look at where ``model`` was not run: near it, but never compared with the
     published number. Where ``protocol_is_published`` is false the source does not say on which sequences it measured:
-    ours are then others, and no verdict is passed.
+    ours are then others, and no verdict is passed. ``model`` is empty for a system that is not ours, ``uncomputed``
+    holds what the source prints of it by metrics that are not computed here, and ``remark`` is about this row alone.
     """
 
     number: str
@@ -91,12 +92,15 @@ class Table(Strict):
     selected_on: Selection = "unknown"
     instead: str = ""
     protocol_is_published: bool = True
+    uncomputed: dict[str, PositiveFloat] = field(default_factory=dict)
+    remark: str = ""
 
     @property
     def caveats(self) -> tuple[str, ...]:
         """What a reader of the numbers has to know besides protocol and note, as sentences."""
         reruns = [f"{rerun:g}" for value in self.values for rerun in value.reruns]
         told = {
+            self.remark: bool(self.remark),
             "Its weights were selected on the test set, ours on a validation set.": self.selected_on == "test",
             f"Trained anew by others: {', '.join(reruns)}.": bool(reruns),
         }
@@ -105,6 +109,90 @@ class Table(Strict):
     def value(self, dataset: str, depth: int | None) -> Value | None:
         """The entry for a data set and depth, or None where the source has none."""
         return next((value for value in self.values if (value.dataset, value.depth) == (dataset, depth)), None)
+
+
+@dataclass(frozen=True)
+class Row(Strict):
+    """A row of a benchmark: a system, and its ``scores`` by the benchmark's metrics or by its own, null for none.
+
+    The system is as the source calls it, without a comma. ``network``, ``recipe`` and ``data`` add to those of the
+    benchmark. ``reruns`` are of the first score.
+    """
+
+    system: str
+    scores: tuple[PositiveFloat | None, ...]
+    model: str = ""
+    instead: str = ""
+    depth: PositiveInt | None = None
+    metrics: dict[str, Better] = field(default_factory=dict)
+    network: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
+    reruns: tuple[PositiveFloat, ...] = ()
+    uncomputed: dict[str, PositiveFloat] = field(default_factory=dict)
+    selected_on: Selection | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark(Strict):
+    """A table of many systems by a few metrics on one dataset, as it is printed; what its keys mean ``Table`` says.
+
+    ``metrics`` are the ids of its columns, each with the way that is better.
+    """
+
+    number: str
+    dataset: str
+    metrics: dict[str, Better]
+    context: PositiveInt
+    horizon: PositiveInt
+    protocol: str
+    note: str
+    rows: tuple[Row, ...]
+    loss: str = "mse"
+    network: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    selected_on: Selection = "unknown"
+    protocol_is_published: bool = True
+
+    @property
+    def tables(self) -> Iterator[Table]:
+        """Each number of it as a table of its own. Raises ValueError for a row with too few or too many."""
+        for row in self.rows:
+            metrics = row.metrics or self.metrics
+            if len(row.scores) != len(metrics):
+                raise ValueError(
+                    f"{self.number}, {row.system}: found {len(row.scores)} scores for {len(metrics)} metrics; "
+                    f"write one for each of {', '.join(metrics)}, null for none"
+                )
+            printed = [(metric, score) for metric, score in zip(metrics, row.scores, strict=True) if score is not None]
+            for at, (metric, score) in enumerate(printed):
+                yield self._table(row, metric, metrics[metric], score, is_first=at == 0)
+
+    def _table(self, row: Row, metric: str, better: Better, score: float, *, is_first: bool) -> Table:
+        """A score of a row; what the row has only once goes with its first."""
+        return Table(
+            number=self.number,
+            title=row.system,
+            model=row.model,
+            loss=self.loss,
+            metric=metric,
+            better=better,
+            context=self.context,
+            horizon=self.horizon,
+            protocol=self.protocol,
+            note=self.note,
+            remark=row.note,
+            instead=row.instead,
+            values=(Value(self.dataset, row.depth, score, score, reruns=row.reruns if is_first else ()),),
+            network={**self.network, **row.network},
+            data={self.dataset: {**self.data, **row.data}},
+            recipe={**self.recipe, **row.recipe},
+            selected_on=row.selected_on or self.selected_on,
+            protocol_is_published=self.protocol_is_published,
+            uncomputed=row.uncomputed if is_first else {},
+        )
 
 
 @dataclass(frozen=True)
@@ -140,13 +228,14 @@ class Discrepancy(Strict):
 
 @dataclass(frozen=True)
 class Source(Strict):
-    """Everything we quote from one author."""
+    """Everything we quote from one author; ``tables`` are those of its ``benchmarks`` too, once it is loaded."""
 
     id: str
     author: str
     work: str
     code: str
-    tables: tuple[Table, ...]
+    tables: tuple[Table, ...] = ()
+    benchmarks: tuple[Benchmark, ...] = ()
     counterparts: tuple[Counterpart, ...] = ()
     best_reachable: tuple[BestReachable, ...] = ()
     discrepancies: tuple[Discrepancy, ...] = ()
@@ -199,7 +288,11 @@ def load(path: Path) -> Source:
     Raises UserError naming file, key and what was found when the file is not of the form above.
     """
     source: Source = read_as(Source, path)
-    return source
+    try:
+        of_benchmarks = [table for benchmark in source.benchmarks for table in benchmark.tables]
+    except ValueError as error:
+        raise UserError(f"{path.name}: benchmarks: {error}") from None
+    return replace(source, tables=(*source.tables, *of_benchmarks))
 
 
 def read_as(form: Any, path: Path) -> Any:

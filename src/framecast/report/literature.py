@@ -8,7 +8,7 @@ from framecast.report import tables
 from framecast.report.numbers import Number, Score, data_of, power_of, score
 from framecast.report.recorded import Recorded, as_recorded, recorded
 from framecast.report.tables import readings, verdict_of
-from framecast.results import Results, System
+from framecast.results import Results, Spread, System
 from framecast.results.claims import PUBLISHED
 from framecast.results.records import Record
 from framecast.upkeep.diff.words import scaled
@@ -27,15 +27,19 @@ class Answered:
 
 @dataclass(frozen=True)
 class Line:
-    """A published value in both readings, beside ours; ``unit`` is the metric and the power of ten they are read in."""
+    """A published value in both readings, beside ours; ``unit`` is the metric and the power of ten they are read in.
+
+    ``record`` is the recorded run that ours is from; empty where it is this page's, or where there is none.
+    """
 
     dataset: str
-    depth: int
+    depth: int | None
     unit: str
     printed: Number
     corrected: Number
     ours: Score | None
     verdict: published.Verdict | None
+    record: str
     recorded: Recorded | None
 
 
@@ -66,7 +70,8 @@ class Beside:
 class PrintedRow:
     """A row of a published table: what the source calls the system, ours, and metric by metric both values.
 
-    ``record`` is the recorded run that ours is from; empty where it is this page's, or where there is none.
+    ``model`` is ours of the published name or the one instead, and empty for a system that is not ours. ``record`` is
+    the recorded run that ours is from; empty where it is this page's, or where there is none.
     """
 
     label: str
@@ -75,6 +80,7 @@ class PrintedRow:
     marks: tuple[str, ...]
     record: str
     entries: tuple[Beside | None, ...]
+    uncomputed: tuple[Number | None, ...]
 
     @property
     def obstacle(self) -> published.Verdict | None:
@@ -85,7 +91,7 @@ class PrintedRow:
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """A published table whose rows are systems and whose columns are metrics."""
+    """A published table whose rows are systems and whose columns are metrics, those not computed here last."""
 
     source: published.Source
     number: str
@@ -93,6 +99,7 @@ class PrintedTable:
     mode: str
     lengths: str
     metrics: tuple[tables.Metric, ...]
+    uncomputed: tuple[str, ...]
     rows: tuple[PrintedRow, ...]
     notes: tuple[str, ...]  #: one that is not about every row says whose it is
 
@@ -100,6 +107,15 @@ class PrintedTable:
     def has_ours(self) -> bool:
         """Whether a number of ours stands beside one of its values."""
         return any(entry and entry.ours for row in self.rows for entry in row.entries)
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """What keeps every row that has a number of ours from being compared, where there are several."""
+        obstacles = [row.obstacle for row in self.rows if row.system]
+        if len(obstacles) < 2 or not all(obstacles):
+            return ()
+        told = [found.reasons for found in obstacles if found]
+        return tuple(reason for reason in told[0] if all(reason in reasons for reasons in told))
 
 
 def answered(results: Results, drawn: Collection[tuple[str, str]]) -> list[Answered]:
@@ -115,32 +131,72 @@ def _place(figure: str, dataset: str, drawn: Collection[tuple[str, str]]) -> str
     return f"{figure}-{dataset}" if (figure, dataset) in drawn else ""
 
 
+@dataclass(frozen=True)
+class OfSource:
+    """The published tables of systems by metrics of one source."""
+
+    source: published.Source
+    tables: tuple[PrintedTable, ...]
+
+    @property
+    def with_ours(self) -> int:
+        """How many of them have a number of ours beside one of theirs."""
+        return sum(table.has_ours for table in self.tables)
+
+
 def whole_tables(results: Results, records: Sequence[Record] = ()) -> list[Whole]:
     """Every published table that has several values, its own rows and columns being datasets and depths."""
+    places = _places(results, records)
     return [
-        Whole(source, table, tuple(_line(results, table, value, records) for value in table.values))
+        Whole(source, table, tuple(_line(table, value, records, places) for value in table.values))
         for source in results.sources
         for table in source.tables
         if len(table.values) > 1
     ]
 
 
-def _line(results: Results, table: published.Table, value: published.Value, records: Sequence[Record]) -> Line:
+def _line(table: published.Table, value: published.Value, records: Sequence[Record], places: Sequence[Place]) -> Line:
+    """Ours is the page's score or, unless a record has one at published settings anyhow, that of the latest record."""
     system, power = System(table.model, table.loss, value.depth), power_of(value.corrected)
     data = data_of(value.dataset, system, table.metric, table.mode)
     printed, corrected = readings(value, data, power)
-    is_scored = bool(results.scored(value.dataset, system))
-    spread = results.spread(value.dataset, system, table.metric, table.mode) if is_scored else None
+    known = recorded(records, table, value, power)
+    allowed = [place for place in places if place[1] is None or known is None]
+    origin, record = next((place for place in allowed if _spread(place[0], table, value)), (None, None))
+    spread = _spread(origin, table, value) if origin else None
+    ours = score(origin, value.dataset, system, table.metric, power, table.mode) if origin else None
     return Line(
         dataset=value.dataset,
         depth=value.depth,
         unit=scaled(table.metric, power),
         printed=printed,
         corrected=corrected,
-        ours=score(results, value.dataset, system, table.metric, power, table.mode) if spread else None,
-        verdict=verdict_of(results, value.dataset, system, spread, table, value) if spread else None,
-        recorded=recorded(records, table, value, power),
+        ours=as_recorded(ours, record) if record else ours,
+        verdict=verdict_of(origin, value.dataset, system, spread, table, value) if origin and spread else None,
+        record=record.name if record else "",
+        recorded=known,
     )
+
+
+def _spread(results: Results, table: published.Table, value: published.Value) -> Spread | None:
+    """That of the published system in some results."""
+    system = System(table.model, table.loss, value.depth)
+    is_scored = results.scored(value.dataset, system)
+    return results.spread(value.dataset, system, table.metric, table.mode) if is_scored else None
+
+
+def _places(results: Results, records: Sequence[Record]) -> list[Place]:
+    """Where a score of ours may stand: on the page, then in the records, the latest first."""
+    latest = sorted(records, key=lambda one: (one.facts.commit.date, one.name), reverse=True)
+    return [(results, None), *((record.results, record) for record in latest)]
+
+
+def by_source(printed: Sequence[PrintedTable]) -> list[OfSource]:
+    """The same, gathered by their sources."""
+    found: dict[str, list[PrintedTable]] = {}
+    for table in printed:
+        found.setdefault(table.source.id, []).append(table)
+    return [OfSource(of_it[0].source, tuple(of_it)) for of_it in found.values()]
 
 
 def printed_tables(results: Results, records: Sequence[Record] = ()) -> list[PrintedTable]:
@@ -156,15 +212,14 @@ def printed_tables(results: Results, records: Sequence[Record] = ()) -> list[Pri
                 about = source.id, table.number, table.values[0].dataset, table.mode
                 found.setdefault(about, []).append(table)
     named = {source.id: source for source in results.sources}
-    latest = sorted(records, key=lambda one: (one.facts.commit.date, one.name), reverse=True)
-    places: list[Place] = [(results, None), *((record.results, record) for record in latest)]
-    places.sort(key=lambda place: place[0].scale != PUBLISHED)
+    places = sorted(_places(results, records), key=lambda place: place[0].scale != PUBLISHED)
     return [_printed(named[about[0]], of_it, places) for about, of_it in found.items()]
 
 
 def _printed(source: published.Source, rows: Sequence[published.Table], places: Sequence[Place]) -> PrintedTable:
     first = rows[0]
     metrics = tuple(dict.fromkeys(table.metric for table in rows))
+    uncomputed = tuple(dict.fromkeys(name for table in rows for name in table.uncomputed))
     by_system: dict[tuple[str, str], list[published.Table]] = {}
     for table in rows:
         by_system.setdefault((_called(table), table.model), []).append(table)
@@ -175,7 +230,8 @@ def _printed(source: published.Source, rows: Sequence[published.Table], places: 
         mode=first.mode,
         lengths=f"{first.context} → {first.horizon}",
         metrics=tuple(tables.metric_of(metric) for metric in metrics),
-        rows=tuple(_printed_row(name, of_it, metrics, places) for (name, _), of_it in by_system.items()),
+        uncomputed=uncomputed,
+        rows=tuple(_printed_row(name, of_it, metrics, uncomputed, places) for (name, _), of_it in by_system.items()),
         notes=tuple(_notes(rows)),
     )
 
@@ -199,7 +255,11 @@ def _called(table: published.Table) -> str:
 
 
 def _printed_row(
-    label: str, row: Sequence[published.Table], metrics: Sequence[str], places: Sequence[Place]
+    label: str,
+    row: Sequence[published.Table],
+    metrics: Sequence[str],
+    uncomputed: Sequence[str],
+    places: Sequence[Place],
 ) -> PrintedRow:
     origin, record, system = _ours(row, places) or (None, None, None)
     by_metric = {table.metric: table for table in row}
@@ -208,12 +268,23 @@ def _printed_row(
     )
     return PrintedRow(
         label=label,
-        model=row[0].model,
+        model=row[0].model or row[0].instead,
         system=str(system) if system else "",
         marks=tables.marks(origin, row[0].values[0].dataset, system) if origin and system else (),
         record=record.name if record else "",
         entries=entries,
+        uncomputed=tuple(_uncomputed(row, name) for name in uncomputed),
     )
+
+
+def _uncomputed(row: Sequence[published.Table], name: str) -> Number | None:
+    """What a source prints of a system by a metric that is not computed here."""
+    for table in row:
+        if name in table.uncomputed:
+            value, printed = table.values[0], table.uncomputed[name]
+            about = data_of(value.dataset, System(table.model, table.loss, value.depth), name, table.mode)
+            return Number(f"{printed:g}", {**about, "statistic": "published", "value": repr(printed)})
+    return None
 
 
 def _ours(row: Sequence[published.Table], places: Sequence[Place]) -> tuple[Results, Record | None, System] | None:

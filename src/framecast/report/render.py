@@ -102,8 +102,8 @@ def render(
         folder=folder,
         answered=literature.answered(results, _drawn(shown)),
         whole_tables=literature.whole_tables(results, records),
-        printed_tables=literature.printed_tables(results, records),
-        discrepancies=list(_discrepancies(results, studies)),
+        printed_tables=literature.by_source(literature.printed_tables(results, records)),
+        discrepancies=list(_discrepancies(results, studies, records)),
         tolerance=f"{RELATIVE_TOLERANCE:.0%}".replace("%", " %"),
     )
 
@@ -228,9 +228,12 @@ def _drawn(parts: Sequence[DatasetPart]) -> set[tuple[str, str]]:
     return {(drawing.name, part.name) for part in parts for drawing in part.drawings}
 
 
-def _discrepancies(results: Results, studies: Mapping[str, Study]) -> Iterator[tuple[str, Discrepancy]]:
-    """What the sources get wrong about the models that are studied here."""
+def _discrepancies(
+    results: Results, studies: Mapping[str, Study], records: Sequence[Record]
+) -> Iterator[tuple[str, Discrepancy]]:
+    """What the sources get wrong about the models that are studied here, or that a recorded run has studied."""
     models = {model for study in studies.values() for model in study.every("models")}
+    models |= {model for record in records for model in record.facts.models}
     for source in results.sources:
         for entry in source.discrepancies:
             if models & set(entry.models):

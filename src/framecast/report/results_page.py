@@ -7,6 +7,7 @@ from framecast import artifacts
 from framecast.published import RELATIVE_TOLERANCE
 from framecast.report import claims, runs
 from framecast.report.numbers import Score, score
+from framecast.report.tables import marks
 from framecast.results import Results, System
 from framecast.results.records import Record, load_all
 
@@ -117,7 +118,8 @@ def _column(results: Results, dataset: str) -> str:
 
 
 def _named(results: Results, datasets: Sequence[str], system: System) -> str:
-    return f"{system} (leaky)" if any(results.is_leaky(dataset, system) for dataset in datasets) else str(system)
+    told = dict.fromkeys(mark for dataset in datasets for mark in marks(results, dataset, system))
+    return f"{system} ({', '.join(told)})" if told else str(system)
 
 
 def _row(results: Results, datasets: Sequence[str], system: System) -> list[str]:

@@ -80,7 +80,7 @@ def answers(records: Sequence[Record]) -> list[Answer]:
 
 
 def published_values() -> int:
-    """How many measured values of the literature could have a recorded number beside them."""
+    """How many values of the literature were measured, by systems that are ours and by others."""
     return sum(1 for _ in _published())
 
 

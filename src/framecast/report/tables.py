@@ -3,14 +3,14 @@
 Everything here is a frozen value made from ``Results``; the templates only lay it out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from framecast import published
 from framecast.report.numbers import Number, Score, data_of, power_of, scientific, score, significant
 from framecast.report.recorded import Recorded, recorded
-from framecast.results import Results, Spread, System, goodness, label, short
+from framecast.results import Results, Spread, System, goodness, label, short, trained_steps
 from framecast.results.records import Record
 from framecast.study import catalogue
 from framecast.study.params import Study
@@ -192,10 +192,16 @@ def _row(results: Results, columns: Sequence[Column], system: System, name: str,
 
 def marks(results: Results, dataset: str, system: System) -> tuple[str, ...]:
     """What must stand beside a system wherever it appears."""
-    trained = results.trained_steps(dataset, system)
+    scores = [cell.score for cell in results.scored(dataset, system)]
+    return tuple(dict.fromkeys(mark for score in scores for mark in marks_of(score, results.primary_mode(dataset))))
+
+
+def marks_of(score: Mapping[str, Any], mode: str) -> tuple[str, ...]:
+    """The same of a cell, by its ``score.json``."""
+    trained = trained_steps(score, mode)
     found = {
-        "leaky": results.is_leaky(dataset, system),
-        "replication": results.is_replication(dataset, system),
+        "leaky": score["causal"] != "causal",
+        "replication": score.get("replication", False),
         f"trained on {trained} steps": trained is not None,
     }
     return tuple(mark for mark, holds in found.items() if holds)

@@ -3,7 +3,7 @@
 Nothing here draws, and nothing loads a network.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -211,12 +211,7 @@ class Results:
     def trained_steps(self, dataset: str, system: System, mode: str | None = None) -> int | None:
         """How many forecast steps of a mode a system was trained on, where there are more; None where it was on all."""
         score = next((cell.score for cell in self.scored(dataset, system)), None)
-        trained = score and score["parameters"].get("training", {}).get("horizon")
-        if score is None or trained is None:
-            return None
-        observed, forecast = self.lengths(dataset, mode)
-        steps = max(0, score["parameters"]["dataset"]["arguments"]["context"] + trained - observed)
-        return steps if steps < forecast else None
+        return None if score is None else trained_steps(score, mode or self.primary_mode(dataset))
 
     def is_leaky(self, dataset: str, system: System) -> bool:
         """Whether the causality probe caught a system looking at a frame that it had to forecast."""
@@ -314,6 +309,15 @@ class Results:
                 known = tuple(None if pd.isna(part) else part for part in key)
                 rows.setdefault(known, []).append(at)
         return found
+
+
+def trained_steps(score: Mapping[str, Any], mode: str) -> int | None:
+    """How many forecast steps of a mode the cell of a ``score.json`` was trained on, or None where it was on all."""
+    trained, lengths = score["parameters"].get("training", {}).get("horizon"), score["modes"][mode]
+    if trained is None:
+        return None
+    steps: int = max(0, score["parameters"]["dataset"]["arguments"]["context"] + trained - lengths["context"])
+    return steps if steps < lengths["horizon"] else None
 
 
 def _unit_range(frames: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from framecast import artifacts
 from framecast.errors import UserError
 from framecast.report.export.cells import scores
 from framecast.report.export.outputs import expect_own_file
+from framecast.report.tables import marks_of
 from framecast.results import Spread
 from framecast.study import catalogue
 from framecast.upkeep import history
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FIRST_LINE = "% Numbers of framecast, written by `framecast export latex`; an edit is lost when they are written again."
 SPREAD_DIGITS, ALONE_DIGITS = 2, 4  #: significant digits of an sd; of a mean without one
+LEAKY = "it sees frames that it forecasts"
 PLAIN = range(-2, 5)  #: powers of ten of a mean that is written without one: 0.012 to 12345
 
 USAGE = r"""%
@@ -113,9 +115,8 @@ def _lines(grid: "Grid", cells: "Sequence[Cell]") -> Iterator[str]:
             numbers.setdefault((one.mode, one.metric), []).append(one.value)
         for (mode, metric), values in numbers.items():
             name = "/".join([system, metric] + [mode] * (mode != next(iter(numbers))[0]))
-            yield _line(
-                name, values, f"{catalogue.metric_fact(metric, 'unit')}; {mode}; {_about(grid, read[0][0], seeds)}"
-            )
+            about = _about(grid, read[0][0], mode, seeds)
+            yield _line(name, values, f"{catalogue.metric_fact(metric, 'unit')}; {mode}; {about}")
 
 
 def _line(name: str, values: list[float], about: str) -> str:
@@ -127,12 +128,12 @@ def _line(name: str, values: list[float], about: str) -> str:
     return rf"\fc@set{{{name}}}{{{mean}}}{{{sd}}}{{{power}}}{{{spread.seeds}}}% {about}"
 
 
-def _about(grid: "Grid", facts: dict[str, Any], seeds: "Sequence[Cell]") -> str:
+def _about(grid: "Grid", facts: dict[str, Any], mode: str, seeds: "Sequence[Cell]") -> str:
     """What a reader has to know of a system's numbers besides their unit."""
     wanted = len(grid.params.seeds)
     told = "untrained" if seeds[0].is_baseline else f"{len(seeds)} of {wanted} seeds"
-    flaw = [] if facts["causal"] == "causal" else [f"{facts['causal']}: it sees frames that it forecasts"]
-    return "; ".join([told, f"{facts['source']} data", *flaw])
+    marks = [f"{mark}: {LEAKY}" if mark == "leaky" else mark for mark in marks_of(facts, mode)]
+    return "; ".join([told, f"{facts['source']} data", *marks])
 
 
 def _by_system(cells: "Sequence[Cell]") -> "dict[str, list[Cell]]":
