@@ -18,6 +18,7 @@ from framecast import assemble
 from framecast.artifacts import sha256_of
 from framecast.data.bair import Bair, write_stand_in
 from framecast.data.base import SPLITS, counter_uniforms
+from framecast.data.fetching.fetch import ensure
 from framecast.data.formats import softmotion
 from framecast.data.formats.softmotion import FOLDER, FRAMES_EACH, Trajectory, TrajectoryFile, in_folder, read_frames
 from framecast.data.formats.tfrecord import read_example, read_records, write_example, write_records
@@ -26,6 +27,7 @@ from framecast.data.shared.streams import Stream, StreamedPrepared, save
 from framecast.errors import UserError
 from framecast.study import reading
 from framecast.study.grid import Grid
+from framecast.study.params import Entry
 from tests.conftest import ROOT
 
 SHARED = ROOT / ".." / "shared" / "data"
@@ -68,9 +70,11 @@ def tensors(prepared: StreamedPrepared) -> dict[str, torch.Tensor]:
 
 @needs_sample
 @pytest.mark.parametrize("camera", ["image_aux1", "image_main"])
-def test_real_sequences_have_their_published_sums(camera):
+def test_real_sequences_from_a_mirror_have_their_published_sums(camera, tmp_path, monkeypatch):
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(SHARED))
+    ensure("bair", Entry.model_validate({"kind": "bair", "source": "official"}), tmp_path, say=lambda _: None)
     dataset = Bair(context=2, horizon=28, protocol="svg", camera=camera, validation=1, complete=False)
-    prepared = dataset.prepare(SHARED)
+    prepared = dataset.prepare(tmp_path)
     assert prepared.facts["source"] == "official"
     assert prepared.facts["trajectories"] == {"train": [0, 0], "validation": [1, 1], "test": [0, 2]}
     assert digest(frames_of(prepared, "test")) == SUMS["test", camera]
