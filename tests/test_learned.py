@@ -23,10 +23,10 @@ OF_PIXELS = ("mse", "l1", "bce", "hybrid")
 DRAWN = ("kth", "kth_coleman", "bair", "human36m")
 #: What the demo shows at least: datasets, and which systems on each.
 DEMO = {
-    **dict.fromkeys(("generated_sins", "generated_noise", "stocks"), {"seq2seq_lstm"}),
+    **{series: {"seq2seq_lstm"} for series in ("generated_sins", "generated_noise", "stocks")},
     "moving_mnist": {"seq2seq_convlstm", "simvp", "convlstm_s", "predrnn"},
     "moving_mnist_next": {"next_frame", "next_frame_as_coded", "next_frame_leaky"},
-    **dict.fromkeys(("kth", "bair", "human36m"), {"simvp"}),
+    **{stand_in: {"simvp"} for stand_in in ("kth", "bair", "human36m")},
 }
 LATER_OUTPUTS = range(10, 20)  #: forecast steps of the outputs 9 … 18, which a teacher has shown ten frames or more
 
