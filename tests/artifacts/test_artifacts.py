@@ -34,3 +34,12 @@ def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path: Path, monkeypa
     with pytest.raises(OSError, match="Read-only file system") as found, replacing(path) as partial:
         partial.write_bytes(b"half")
     assert found.value.filename == str(path)
+
+
+def test_a_block_that_fails_leaves_no_folder_that_was_made_for_it(tmp_path: Path) -> None:
+    here = tmp_path / "processed"
+    here.mkdir()
+    with pytest.raises(ZeroDivisionError), replacing(here / "kth" / "key" / "arrays.safetensors") as partial:
+        partial.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert list(tmp_path.rglob("*")) == [here]
