@@ -38,6 +38,23 @@ class Row:
         return asdict(self)
 
 
+MOST_GROWTH = 1.2  #: of the peak memory of what reads or draws its data piece by piece, whatever their size
+
+
+def streamed(name: str, unit: str, peaks: dict[int, float]) -> Row:
+    """Peaks of memory in MiB by the size of the data, small and large, where they should be alike."""
+    (small, least), (large, most) = peaks.items()
+    return Row(
+        f"peak memory, {name}",
+        f"{most:.0f} MiB at {large}{unit}",
+        f"{least:.0f} MiB at {small}",
+        most / least,
+        f"× for {large // small} × the data",
+        f"≤ {MOST_GROWTH:g} ×",
+        most / least <= MOST_GROWTH,
+    )
+
+
 def paired(
     ours: Callable[[], Any],
     reference: Callable[[], Any],

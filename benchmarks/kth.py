@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from benchmarks.base import Row, paired, scratch, used_by
+from benchmarks.base import Row, paired, scratch, streamed, used_by
 from framecast.data.formats.kth_sequences import Clip
 from framecast.data.formats.video import grey_frames, resized
 from framecast.data.generated.human_figures import HEIGHT, WIDTH, Figure
@@ -72,16 +72,8 @@ def _write_mpeg4(path: Path) -> int:
 
 
 def _memory() -> Row:
-    peaks = []
+    peaks = {}
     for persons in (SMALL, LARGE):
         with scratch(params=STUDY.format(persons=persons)) as folder:
-            peaks.append(used_by("framecast", "prepare", "kth", cwd=folder).peak)
-    return Row(
-        "peak memory, prepare kth",
-        f"{peaks[1]:.0f} MiB at {len(LARGE)} persons",
-        f"{peaks[0]:.0f} MiB at {len(SMALL)}",
-        peaks[1] / peaks[0],
-        f"× for {len(LARGE) // len(SMALL)} × the data",
-        "",
-        None,
-    )
+            peaks[len(persons)] = used_by("framecast", "prepare", "kth", cwd=folder).peak
+    return streamed("prepare kth", " persons", peaks)

@@ -1,6 +1,6 @@
 """Peak memory of prepare, training and evaluation at two sizes of the data, so that growth is seen."""
 
-from benchmarks.base import Row, scratch, used_by
+from benchmarks.base import Row, scratch, streamed, used_by
 
 SMALL, LARGE = 2_000, 20_000  # sequences in the training split, and as many in the test split
 CELL = "moving_mnist/seq2seq_convlstm/depth-1/mse/seed-1"
@@ -57,15 +57,7 @@ def _streamed(name: str, dataset: str, small: int, large: int) -> Row:
     for size in (small, large):
         with scratch(params=ONLY_PREPARED.format(dataset.format(size))) as folder:
             peaks[size] = used_by("framecast", "prepare", "streamed", cwd=folder).peak
-    return Row(
-        f"peak memory, prepare {name}",
-        f"{peaks[large]:.0f} MiB at {large}",
-        f"{peaks[small]:.0f} MiB at {small}",
-        peaks[large] / peaks[small],
-        f"× for {large // small} × the data",
-        "",
-        None,
-    )
+    return streamed(f"prepare {name}", "", peaks)
 
 
 def _phases() -> list[Row]:

@@ -31,7 +31,8 @@ SOURCE = Path(__file__).with_name("params.yaml")
 DATASETS = {"series": "generated_sins", "any": "generated_sins", "video": "moving_mnist"}
 EPOCHS = {"series": 300, "any": 300, "video": 20}  #: some ten seconds
 
-#: What makes a system small, where it has such an argument, and its training one with sampling.
+#: What makes a system small, and its loss one with a penalty, where it has such an argument; and its training one with
+#: sampling.
 SMALL = {
     "hidden_size": 8,
     "hidden_channels": 8,
@@ -39,6 +40,7 @@ SMALL = {
     "encoder_blocks": 1,
     "kernel_size": 3,
     "patch_size": 2,
+    "decoupling": 0.05,
 }
 SAMPLED = {
     "sampling": "reverse",

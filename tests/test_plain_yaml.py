@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 import yaml
+from dvc.utils.serialize import dumps_yaml
 
 from framecast import plain_yaml, published
 from framecast.cluster import site
 from framecast.errors import UserError
 from framecast.study import reading
+from framecast.upkeep.verify.evidence import Evidence, Finding
+from framecast.upkeep.verify.record import read_lock
 from tests.conftest import ROOT, one_line, run
 
 TINY = (ROOT / "tests" / "params.yaml").read_text(encoding="utf-8")
@@ -153,6 +156,28 @@ def test_no_file_unfolds_without_bound(tmp_path: Path, monkeypatch: pytest.Monke
     for load in (lambda: reading.load(path), site.load, lambda: published.load(path)):
         with pytest.raises(UserError, match="found more than 100000 values"):
             load()
+    evidence, finding = _recorded(doubling(10, 8), tmp_path, monkeypatch)
+    assert ": expected a DVC lock file, found line " in finding
+    assert "found more than 100000 values" in finding
+    assert evidence.recorded == {}
+
+
+def test_what_dvc_records_is_read_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hash of digits alone, a hash that could be a number, and a size: DVC quotes what it would misread itself."""
+    hashes = ["1" * 32, "0" * 32, "1234e5" + "0" * 26, "012345670123" + "5" * 20, "0b" + "1" * 30, "e" * 32]
+    stage = {"cmd": "train", "outs": [{"path": f"{n}", "md5": md5, "size": 10**n} for n, md5 in enumerate(hashes)]}
+    evidence, finding = _recorded(dumps_yaml({"schema": "2.0", "stages": {"all": stage}}), tmp_path, monkeypatch)
+    assert finding == ""
+    assert evidence.recorded == {Path(f"{n}"): md5 for n, md5 in enumerate(hashes)}
+
+
+def _recorded(lock: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Evidence, str]:
+    """What ``framecast verify`` takes from a ``dvc.lock``, and what it has against it."""
+    monkeypatch.chdir(folder)
+    Path("dvc.lock").write_text(lock, encoding="utf-8")
+    evidence, findings = Evidence(), list[Finding]()
+    read_lock(evidence, findings, folder / "cache")
+    return evidence, "\n".join(map(str, findings))
 
 
 @pytest.mark.slow

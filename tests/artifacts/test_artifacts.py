@@ -34,3 +34,11 @@ def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path: Path, monkeypa
     with pytest.raises(OSError, match="Read-only file system") as found, replacing(path) as partial:
         partial.write_bytes(b"half")
     assert found.value.filename == str(path)
+
+
+def test_a_block_that_fails_leaves_no_folder_that_was_made_for_it(tmp_path: Path) -> None:
+    here = tmp_path / "processed"
+    here.mkdir()
+    with pytest.raises(UnicodeEncodeError), replacing(here / "kth" / "key" / "manifest.json") as partial:
+        partial.write_text("a file that is open, and half a letter: \ud83d", encoding="utf-8")
+    assert list(tmp_path.rglob("*")) == [here]

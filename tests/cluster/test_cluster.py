@@ -8,8 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -356,6 +358,58 @@ def test_without_locks_a_program_that_becomes_another_lets_go(no_flock: Path) ->
 
 
 # --- states, and a report with holes ----------------------------------------------------------------
+
+
+@contextmanager
+def somebody(user: int, group: int) -> Iterator[None]:
+    """Be another person for as long as the block lasts."""
+    os.setegid(group)
+    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@pytest.fixture
+def groups() -> Iterator[Path]:
+    """A folder that a group writes into, as docs/cluster.md says; pytest's own folder lets nobody else in."""
+    before, umask = Path.cwd(), os.umask(0o002)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chown(folder, 0, 4242)
+        os.chmod(folder, 0o2775)
+        os.chdir(folder)
+        yield Path(folder)
+        os.chdir(before)
+    os.umask(umask)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be several people (root)")
+def test_a_member_goes_on_where_another_one_left_off(groups: Path) -> None:
+    """With lock, lease and attempts that only their writer may change; who trains is named, and strangers stay out."""
+    cell, attempts = Path("data", "checkpoints", "a", "key"), ("train", "a", "key")
+    lock, heartbeat, first = cell / "lease.lock", cell / "lease.json", journal.folder(*attempts) / "1.json"
+    with lease(cell, "a"), journal.attempt(*attempts, "cpu", journal.Asked()):
+        for path in (lock, heartbeat, first):
+            path.chmod(0o644)
+        told = heartbeat.read_text(encoding="utf-8")
+        with (
+            somebody(1, 4242),
+            pytest.raises(UserError, match=f"cell a: process {os.getpid()} on .* is training it"),
+            lease(cell, "a"),
+        ):
+            pass
+    first.chmod(0o644)
+    heartbeat.write_text(told, encoding="utf-8")  # as one that was killed leaves it
+    heartbeat.chmod(0o644)
+    with somebody(1, 4242), lease(cell, "a"), journal.attempt(*attempts, "cpu", journal.Asked()):
+        assert [path.stat().st_uid for path in (lock, heartbeat, first)] == [0, 1, 0]
+    assert not heartbeat.exists()
+    assert [(one.number, one.outcome) for one in journal.attempts(*attempts)] == [(1, "done"), (2, "done")]
+    with somebody(2, 2), pytest.raises(PermissionError), lease(cell, "a"):
+        pass
+    assert not is_held(lock)
 
 
 @pytest.mark.slow

@@ -11,17 +11,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.numpy import load_file
 
+from framecast import assemble
 from framecast.artifacts import sha256_of
 from framecast.data.bair import Bair, write_stand_in
 from framecast.data.base import SPLITS, counter_uniforms
+from framecast.data.fetching.fetch import ensure
 from framecast.data.formats import softmotion
 from framecast.data.formats.softmotion import FOLDER, FRAMES_EACH, Trajectory, TrajectoryFile, in_folder, read_frames
 from framecast.data.formats.tfrecord import read_example, read_records, write_example, write_records
 from framecast.data.generated.pushing_arm import BLOCKS, DRAWS, _scene
 from framecast.data.shared.streams import Stream, StreamedPrepared, save
 from framecast.errors import UserError
+from framecast.study import reading
+from framecast.study.grid import Grid
+from framecast.study.params import Entry
 from tests.conftest import ROOT
 
 SHARED = ROOT / ".." / "shared" / "data"
@@ -64,9 +70,11 @@ def tensors(prepared: StreamedPrepared) -> dict[str, torch.Tensor]:
 
 @needs_sample
 @pytest.mark.parametrize("camera", ["image_aux1", "image_main"])
-def test_real_sequences_have_their_published_sums(camera):
+def test_real_sequences_from_a_mirror_have_their_published_sums(camera, tmp_path, monkeypatch):
+    monkeypatch.setenv("FRAMECAST_MIRROR", str(SHARED))
+    ensure("bair", Entry.model_validate({"kind": "bair", "source": "official"}), tmp_path, say=lambda _: None)
     dataset = Bair(context=2, horizon=28, protocol="svg", camera=camera, validation=1, complete=False)
-    prepared = dataset.prepare(SHARED)
+    prepared = dataset.prepare(tmp_path)
     assert prepared.facts["source"] == "official"
     assert prepared.facts["trajectories"] == {"train": [0, 0], "validation": [1, 1], "test": [0, 2]}
     assert digest(frames_of(prepared, "test")) == SUMS["test", camera]
@@ -262,6 +270,28 @@ def test_a_missing_key_and_a_key_of_another_kind_are_one_line(tmp_path):
     write_records(path, [b"\x0a\xff no example"])
     with pytest.raises(UserError, match=r"record 1: expected a tf\.train\.Example"):
         list(read_frames(in_folder(tmp_path, "test")[0], "image_aux1", SIZE))
+
+
+def test_a_damaged_record_in_the_middle_leaves_nothing_half_made(tmp_path, monkeypatch):
+    """It is met while the frames stream into the file, behind a whole one."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("data", "raw", "bair", FOLDER)
+    path = write_stand_in(folder, "train", 0, 2, size=64)
+    write_stand_in(folder, "test", 0, 0, size=64)
+    tree = yaml.safe_load((ROOT / "tests" / "params.yaml").read_text())
+    tree["datasets"]["bair"] = {"kind": "bair", "validation": 1, "test": 1, "complete": False}
+    grid = Grid(reading.resolve(tree))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + b"!" + whole[len(whole) // 2 + 1 :])
+    with pytest.raises(UserError, match=rf"^{path}, record 2: expected .*, found .*$"):
+        assemble.prepare(grid, "bair")
+    assert [str(found) for found in Path("data").rglob("*") if Path("data", "raw") not in (found, *found.parents)] == []
+    path.write_bytes(whole)
+    assemble.prepare(grid, "bair")
+    assert sorted(found.name for found in Path("data/processed/bair").glob("*/*")) == [
+        "arrays.safetensors",
+        "manifest.json",
+    ]
 
 
 # --- the tar ------------------------------------------------------------------------------------------

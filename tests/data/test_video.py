@@ -4,12 +4,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from framecast.data.formats.video import frame_count, grey_frames, resized, write_lossless
 from framecast.errors import UserError
 from tests.conftest import ROOT
+from tests.predict.clips import write
 
 KTH = ROOT / ".." / "shared" / "data" / "kth"
 CLIPS = {"person01_handwaving_d1": 468, "person04_boxing_d1": 328, "person04_running_d1": 242}  # frames
@@ -136,6 +138,32 @@ def test_a_published_clip_that_is_cut_off_is_refused() -> None:
     content = (KTH / "person04_running_d1_uncomp.avi").read_bytes()
     with pytest.raises(UserError, match="clip: expected"):
         decoded(content[: len(content) * 2 // 3])
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", pytest.param("published", marks=needs_clips)])
+def test_what_is_overwritten_in_a_frame_is_refused_or_its_frame_named(tmp_path: Path, codec: str) -> None:
+    """The frames before it stay as they were, and all are there."""
+    path = KTH / "person04_running_d1_uncomp.avi"
+    if codec != "published":
+        path = write(tmp_path / "clip.avi", list(moving()), codec=codec)
+    with av.open(str(path)) as container:
+        places = [(packet.pos or 0, packet.size) for packet in container.demux(video=0) if packet.size]
+    number = len(places) // 2
+    begin, size = places[number]
+    content = bytearray(path.read_bytes())
+    for at in range(begin + 8 + size // 5, begin + 16 + size // 5):  # behind the head of the chunk
+        content[at] ^= 0x55
+    told = f"^clip: expected a clip that decodes .*, found (an error after frame {number}: |frame {number + 1} damaged)"
+    with pytest.raises(UserError, match=told) as refused:
+        decoded(bytes(content))
+    assert "\n" not in str(refused.value)
+    concealed: list[int] = []
+    frames = np.array(list(grey_frames(bytes(content), "clip", shape=SHAPE, concealed=concealed)))
+    assert concealed == [number + 1]
+    assert len(frames) == len(places)
+    changed = (frames != decoded(path)).any(axis=(1, 2))
+    assert changed[number]
+    assert not changed[:number].any()
 
 
 # --- another size -----------------------------------------------------------------------------------

@@ -46,6 +46,9 @@ def built(name: str, seed: int, **arguments: object) -> Forecaster:
     kind = name.split(",")[0]
     torch.manual_seed(seed)
     width = {"hidden_size": 4} if catalogue.frames("models", kind) == "series" else {"hidden_channels": 4}
+    width |= (
+        {"translator_channels": 16} if "translator_channels" in catalogue.keyword_arguments(f"models.{kind}") else {}
+    )
     width |= {"context": 1} if "context" in catalogue.given(kind) else {}
     made: Forecaster = catalogue.load("models", kind)(shape_of(kind), depth=2, **width, **arguments)
     return made

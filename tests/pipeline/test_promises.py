@@ -303,21 +303,78 @@ class Ramps(GeneratedSeries):
         """u τ with τ from 0 to 1."""
         return uniforms[:, :1] * np.linspace(0, 1, self.context + self.horizon)
 '''
-FILES = {"models/brighter.py": SYSTEM, "losses/quartic.py": LOSS, "data/ramps.py": DATASET}
+VIDEO = '''"""A bright block that slides past."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from framecast.data.base import SPLITS, Dataset, SplitName, counter_uniforms
+from framecast.data.shared.streams import Stream, StreamedPrepared
+from framecast.data.shared.windows import WindowSplit
+from framecast.ranges import PositiveInt
+
+FRAMES = "video"
+SIDE = 8
+WINDOWS = 2  # of each recording
+
+
+class Sliding(Dataset):
+    """Three by three pixels that move on by one in every frame, and around the edge."""
+
+    frame_shape = (1, SIDE, SIDE)
+
+    def __init__(self, *, context: PositiveInt = 3, horizon: PositiveInt = 2, recordings: PositiveInt = 4) -> None:
+        self.context, self.horizon, self.recordings = context, horizon, recordings
+
+    def prepare(self, raw: Path) -> StreamedPrepared:
+        """Each recording when it is written; which one a window is of is its group."""
+        shape = (self.recordings * (self.context + self.horizon + 1), *self.frame_shape)
+        streams = {f"{split}_frames": Stream(shape, partial(self.drawn, SPLITS.index(split))) for split in SPLITS}
+        groups = {f"{split}_group": np.repeat(np.arange(self.recordings), WINDOWS) for split in SPLITS}
+        return StreamedPrepared(groups, {"source": "stand-in", "origin": "a sliding block drawn by framecast"}, streams)
+
+    def drawn(self, stream: int) -> Iterator[np.ndarray]:
+        """One recording after the other, (T, 1, 8, 8)."""
+        for number in range(self.recordings):
+            row, column = (counter_uniforms(0, stream, number, 1, 2)[0] * (SIDE - 2)).astype(int)
+            frame = np.zeros(self.frame_shape, np.uint8)
+            frame[0, row : row + 3, column : column + 3] = 255
+            yield np.stack([np.roll(frame, step, axis=2) for step in range(self.context + self.horizon + 1)])
+
+    def split(self, name: SplitName, arrays: Mapping[str, Tensor], *, seed: int, device: torch.device) -> WindowSplit:
+        """Two windows of each recording, the second a frame later."""
+        length = self.context + self.horizon
+        first = torch.arange(self.recordings)[:, None] * (length + 1) + torch.arange(WINDOWS)
+        rows = first.flatten()[:, None] + torch.arange(length)
+        return WindowSplit(arrays[f"{name}_frames"], rows.int(), device)
+'''
+FILES = {
+    "models/brighter.py": SYSTEM,
+    "losses/quartic.py": LOSS,
+    "data/ramps.py": DATASET,
+    "data/sliding.py": VIDEO,
+}
 LINES = (
     ("models:\n", "models:\n  brighter: {kind: brighter}\n"),
     ("losses: {", "losses: {quartic: {quartic: 1.0}, "),
-    ("datasets:\n", "datasets:\n  ramps: {kind: ramps}\n"),
+    ("datasets:\n", "datasets:\n  ramps: {kind: ramps}\n  sliding: {kind: sliding}\n"),
 )
 STUDIES = """studies:
   system: {datasets: [generated_sins], models: [brighter], depths: [1], losses: [mse]}
   loss: {datasets: [generated_sins], models: [seq2seq_lstm], depths: [1], losses: [quartic]}
   dataset: {datasets: [ramps], models: [seq2seq_lstm], depths: [1], losses: [mse]}
+  video: {datasets: [sliding], models: [brighter], depths: [1], losses: [mse]}
 """
 NEW_CELLS = (
     "generated_sins/brighter/depth-1/mse/seed-1",
     "generated_sins/seq2seq_lstm/depth-1/quartic/seed-1",
     "ramps/seq2seq_lstm/depth-1/mse/seed-1",
+    "sliding/brighter/depth-1/mse/seed-1",
 )
 
 
@@ -329,17 +386,22 @@ def test_a_system_a_loss_and_a_dataset_are_one_file_and_one_line_each(pulled: Cl
     pulled.edit("params.yaml", *LINES)
     assert pulled.planned() == set()  # nor is an entry that no study uses
     pulled.edit("params.yaml", ("studies:\n", STUDIES))
-    systems = probe_files(NEW_CELLS[0], NEW_CELLS[2])  # the loss is nothing that a probe looks at
-    new = {*cell_files(*NEW_CELLS), *systems, "processed/ramps", "scores/ramps/copy_last"}
+    systems = probe_files(*NEW_CELLS[:1], *NEW_CELLS[2:])  # the loss is nothing that a probe looks at
+    datasets = {each for name in ("ramps", "sliding") for each in (f"processed/{name}", f"scores/{name}/copy_last")}
+    new = cell_files(*NEW_CELLS) | systems | datasets
     assert pulled.planned() == new | MADE_OF_ALL
     pulled("dvc", "repro")
     assert pulled.made_since(before) == new
-    pulled.commit("Three additions")
+    pulled.commit("Four additions")
     pulled.assert_quiet()
     tree: dict[str, Any] = json.loads((pulled.folder / "reports" / "metrics.json").read_text(encoding="utf-8"))
     assert tree["generated_sins"]["brighter"]["depth-1"]["mse"]["mse_pix01"]["mean"] > 0
     assert tree["generated_sins"]["seq2seq_lstm"]["depth-1"].keys() == {"mse", "quartic"}
     assert tree["ramps"].keys() == {"seq2seq_lstm", "copy_last"}
+    assert tree["sliding"].keys() == {"brighter", "copy_last"}
+    (told,) = pulled.folder.glob(f"data/scores/{NEW_CELLS[3]}/*/score.json")
+    facts = json.loads(told.read_text(encoding="utf-8"))
+    assert (facts["frames"], facts["frame_shape"], facts["groups"]) == ("video", [1, 8, 8], 4)
 
 
 # --- a system that sees what it must forecast -------------------------------------------------------

@@ -118,7 +118,9 @@ def test_a_file_that_is_no_yaml_stops_every_program_with_one_reason(pulled: Clon
 
 
 @pytest.mark.slow
-def test_an_override_that_the_jobs_would_not_see_is_refused(fresh: Callable[[], Clone]) -> None:
+def test_what_the_jobs_or_dvc_would_not_see_is_refused_before_anything_runs(
+    fresh: Callable[[], Clone], tmp_path: Path
+) -> None:
     clone = fresh()
     other = clone.folder / "other.yaml"
     other.write_text((clone.folder / "params.yaml").read_text(encoding="utf-8").replace("train: 64", "train: 32"))
@@ -127,6 +129,11 @@ def test_an_override_that_the_jobs_would_not_see_is_refused(fresh: Callable[[], 
         assert done.returncode == 1
         assert f"framecast: {option[0]}: found {found}; allowed: none" in done.stderr
     assert not (clone.folder / "data").exists()
+    (clone.folder / "data").symlink_to(tmp_path)
+    done = clone("snakemake", "data", check=False)
+    assert done.returncode == 1
+    assert f"framecast: data: found a link to {tmp_path}, below which DVC records nothing; " in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import yaml
 from framecast.errors import UserError
 from framecast.study import catalogue, grid, reading
 from framecast.study.grid import PROBE, Grid
+from framecast.study.source import read
 from tests.conftest import ROOT
 
 TINY = (ROOT / "tests" / "params.yaml").read_text(encoding="utf-8")
@@ -135,11 +136,21 @@ def unchanged() -> Keys:
     return keys(grid_of())
 
 
-@pytest.fixture
-def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the package's source that the catalogue reads instead of ours."""
-    copy = tmp_path / "framecast"
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package's source that was read once: what each file says is kept beside it."""
+    copy = tmp_path_factory.mktemp("whole") / "framecast"
     shutil.copytree(catalogue.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in copy.rglob("*.py"):
+        read(path)
+    return copy
+
+
+@pytest.fixture
+def source(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of it that the catalogue reads instead of ours."""
+    copy = tmp_path / "framecast"
+    shutil.copytree(whole, copy)
     monkeypatch.setattr(catalogue, "PACKAGE", copy)
     forget()
     yield copy

@@ -44,6 +44,7 @@ def test_a_sampled_system_that_is_killed_leaves_the_same_too(tmp_path: Path) -> 
 
 def test_the_loop_kills_every_system() -> None:
     """Small, and with sampling wherever it can be: the studies are sound, whatever file is added to ``models/``."""
+    assert kill_loop.tree(2, "predrnn")["models"]["killed"]["decoupling"] > 0
     for kind in catalogue.trained():
         params = reading.resolve(kill_loop.tree(2, kind))
         assert Grid(params).find(kill_loop.cell(kind)).model == "killed"

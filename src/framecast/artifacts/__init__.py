@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well.
 
     The file is on the disk before it gets its name, so a reader, a crash or a full disk never meets half a file. An
-    existing file is replaced, not written into: a read-only hard link into a cache stays as it was.
+    existing file is replaced, not written into: a read-only hard link into a cache stays as it was. Where the block
+    fails, no folder is left that was made for it.
 
     What the system refuses is an OSError that names ``path``, also from a library that reports it as text only.
     """
+    made = _missing([path])
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{_nobody_elses()}.partial")
     try:
@@ -68,6 +70,7 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # where nothing can be written nothing can be removed, which is not what went wrong
             partial.unlink(missing_ok=True)
+        _remove_empty(made)
 
 
 @contextmanager
@@ -77,7 +80,7 @@ def together(paths: Sequence[Path]) -> Iterator[list[Path]]:
     Where something fails, what was there before is there again, and no folder is left that was made for them.
     """
     whole = {path.with_name(f".{path.name}.{_nobody_elses()}.whole"): path for path in paths}
-    made = {folder for path in paths for folder in path.parents if not folder.exists()}
+    made = _missing(paths)
     try:
         with ExitStack() as stack:
             yield [stack.enter_context(replacing(one)) for one in whole]
@@ -88,9 +91,7 @@ def together(paths: Sequence[Path]) -> Iterator[list[Path]]:
     finally:
         for one in whole:
             one.unlink(missing_ok=True)
-        for folder in sorted(made, reverse=True):  # the innermost first
-            with suppress(OSError):  # there is something in it
-                folder.rmdir()
+        _remove_empty(made)
 
 
 def _take_their_places(whole: Mapping[Path, Path]) -> None:
@@ -110,6 +111,18 @@ def _take_their_places(whole: Mapping[Path, Path]) -> None:
         raise
     for kept in old.values():
         kept.unlink(missing_ok=True)
+
+
+def _missing(paths: Iterable[Path]) -> set[Path]:
+    """The folders above these files that are not there yet."""
+    return {folder for path in paths for folder in path.parents if not folder.exists()}
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those in which nothing is left."""
+    for folder in sorted(folders, reverse=True):  # the innermost first
+        with suppress(OSError):  # there is something in it
+            folder.rmdir()
 
 
 def _nobody_elses() -> str:

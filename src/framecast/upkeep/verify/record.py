@@ -4,8 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
-import yaml
-
+from framecast import plain_yaml
+from framecast.errors import UserError
 from framecast.upkeep.verify.evidence import Evidence, Finding, whose
 from framecast.upkeep.verify.files import object_path
 
@@ -18,10 +18,11 @@ def read_lock(evidence: Evidence, findings: list[Finding], cache: Path) -> None:
     if not LOCK.is_file():
         return
     try:
-        stages = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"].values()
-        outputs = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", ()) if "md5" in out}
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
-        found = " ".join(f"{type(error).__name__}: {error}".split())
+        stages = plain_yaml.read(LOCK)["stages"].values()
+        outputs = {out["path"]: str(out["md5"]) for stage in stages for out in stage.get("outs", ()) if "md5" in out}
+    except (UserError, KeyError, TypeError, AttributeError) as error:
+        told = str(error).removeprefix(f"{LOCK}: ")
+        found = told if isinstance(error, UserError) else f"{type(error).__name__}: {told}"
         findings.append(Finding(LOCK, "DVC's record", "a DVC lock file", found, f"run `git checkout -- {LOCK}`"))
         return
     unlisted = []
