@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import math
 import os
 import re
 import shutil
@@ -23,7 +24,7 @@ from framecast.artifacts.locks import STALE_SECONDS, Lock, is_held
 from framecast.cluster import journal, site, slurm
 from framecast.cluster.demand import demand
 from framecast.cluster.lease import holder, lease
-from framecast.cluster.request import Request, request
+from framecast.cluster.request import Request, device_mb, request
 from framecast.errors import UserError
 from framecast.study import reading
 from framecast.study.grid import Cell, Grid
@@ -111,6 +112,16 @@ def test_what_was_measured_takes_the_place_of_what_was_counted(paper: Grid) -> N
     assert found.source == "measured: 10 steps/s on cpu"
     assert found.hours == pytest.approx(10_000 / 10 / 3600)
     assert found.mem_mb == 3400  # half as much again, and the two Snakemakes around it
+
+
+def test_a_plan_tells_what_a_training_step_takes_of_a_gpu_until_it_was_measured(paper: Grid) -> None:
+    gpu, seen = site.Site(device="cuda"), replace(CONVLSTM, seed=2)
+    counted = device_mb(paper, CONVLSTM, "train", gpu)
+    assert counted == math.ceil(1.5 * demand(paper, CONVLSTM).tensors_mb) > 0
+    assert device_mb(paper, CONVLSTM, "evaluate", gpu) == 0, "nothing is known of a scoring"
+    assert device_mb(paper, CONVLSTM, "train", CPU) == 0
+    record(paper, seen, outcome="done", device="cuda (A100)", rate=10.0, gpu_peak_mb=123.4, steps=10, step=10)
+    assert device_mb(Grid(paper.params), CONVLSTM, "train", gpu) == 124
 
 
 @pytest.mark.parametrize(
@@ -372,11 +383,22 @@ def somebody(user: int, group: int) -> Iterator[None]:
         os.setegid(0)
 
 
+def can_be_somebody() -> bool:
+    """Whether this is a user who may become another one, and whether that one may read our source and environment."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        with somebody(1, 4242):
+            return all(os.access(place, os.R_OK | os.X_OK, effective_ids=True) for place in (ROOT / "src", sys.prefix))
+    except OSError:
+        return False
+
+
 @pytest.fixture
 def groups() -> Iterator[Path]:
     """A folder that a group writes into, as docs/cluster.md says; pytest's own folder lets nobody else in."""
     before, umask = Path.cwd(), os.umask(0o002)
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         os.chown(folder, 0, 4242)
         os.chmod(folder, 0o2775)
         os.chdir(folder)
@@ -385,7 +407,7 @@ def groups() -> Iterator[Path]:
     os.umask(umask)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be several people (root)")
+@pytest.mark.skipif(not can_be_somebody(), reason="needs to be several people (root)")
 def test_a_member_goes_on_where_another_one_left_off(groups: Path) -> None:
     """With lock, lease and attempts that only their writer may change; who trains is named, and strangers stay out."""
     cell, attempts = Path("data", "checkpoints", "a", "key"), ("train", "a", "key")

@@ -235,6 +235,7 @@ def test_a_list_does_not_count_itself(tmp_path: Path) -> None:
         f"{'0' * 64}  SHA256SUMS\n{digest}  {name}\n",
         f"{'0' * 64} *./SHA256SUMS\r\n{digest} *./{name}\r\n",
         f"\ufeff{digest}  {name}\r\n{'0' * 64}  SHA256SUMS",
+        f"{digest}  {name}\n{'0' * 64}  SHA256SUMS\n{digest}  {name}\n{'1' * 64}  SHA256SUMS\n",  # written to twice
     ):
         index.write_text(text, encoding="utf-8", newline="")
         assert read_sums(index) == expected

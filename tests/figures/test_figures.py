@@ -152,7 +152,6 @@ def longer(tmp_path_factory):
         ("error_vs_horizon", "moving_mnist", 4.5, 1),
         ("sharpness_vs_horizon", "moving_mnist", 4.5, 1),
         ("filmstrip", "moving_mnist", 4 * (32 + 2) - 1.5, 2 * 2),  # forecast and difference, of two sequences
-        ("forecasts_while_training", "moving_mnist", 4 * (32 + 2) - 1.5, 3),  # at three points of one training
         ("glimpse", "moving_mnist", (10 + 4) * (32 + 2) - 1.5, 1),
         ("forecasts", "generated_sins", 25 + 4.5, 4),
     ],

@@ -597,6 +597,15 @@ def test_rules_are_about_arguments() -> None:
                 assert rules.asked_of(rule), (name, rule)
 
 
+def test_a_power_that_somebody_wrote_is_not_worked_out() -> None:
+    tree = tree_of("real")
+    tree["models"]["simvp"] |= {"encoder_blocks": 2_000_000_000}
+    told = refused(tree)
+    assert told.startswith("params.yaml: models.simvp.encoder_blocks: found side 64, encoder_blocks 2000000000")
+    assert told.endswith("; allowed: side % 2 ** (encoder_blocks // 2) == 0")
+    assert rules.is_kept("side % 2 ** blocks == 0", {"side": 16, "blocks": 4})
+
+
 def test_a_named_replication_may_leak_and_anything_may_be_named_one() -> None:
     lines = "  next: {kind: next_frame, head: leaky, replication: true}\n"
     lines += "  last: {kind: next_frame, replication: true}\n"

@@ -137,6 +137,23 @@ def test_a_record_says_what_made_it_and_what_it_took(finished: Grid) -> None:
     assert facts.versions["torch"] == "2.13.0"
 
 
+def test_a_record_keeps_another_recipe_of_a_dataset(record: Path) -> None:
+    def score(dataset: str, epochs: int) -> dict[str, object]:
+        parameters = {"model": {"kind": "simvp", "depth": 3}, "training": {"epochs": epochs}}
+        return {"dataset": dataset, "replication": False, "parameters": parameters}
+
+    made = recording._model([score("kth", 4), score("kth", 4), score("human36m", 2)])
+    assert (made.training, made.training_on) == ({"epochs": 4}, {"human36m": {"epochs": 2}})
+    facts = json.loads((record / "record.json").read_text(encoding="utf-8"))
+    del facts["seal"]
+    (dataset,), model = facts["datasets"], next(iter(facts["models"]))
+    facts["models"][model] |= {"training": {"epochs": 4}, "training_on": {dataset: {"epochs": 2}}}
+    (record / "record.json").write_text(json.dumps(facts), encoding="utf-8")
+    found = [cell.score["parameters"]["training"] for cell in records.load(record).results.cells if cell.model == model]
+    assert found
+    assert all(recipe == {"epochs": 2} for recipe in found)
+
+
 def test_the_tables_of_a_record_are_rows_of_the_study_s_tables(finished: Grid) -> None:
     """To the digit: they are made by the same functions."""
     for cell in finished.scored:
@@ -335,7 +352,10 @@ def test_a_published_row_shows_published_settings_first_and_then_this_page(resul
 
 def test_ours_beside_tables_1_and_2_is_the_pages_or_else_that_of_a_record(results) -> None:
     """Of the latest record, by name; not where one at published settings stands there anyhow."""
-    kept = records.load_all(ROOT / RECORDS)
+    kept = [
+        records.load(ROOT / RECORDS / f"{name}")
+        for name in ("sequence_depth-laptop", "sequence_depth-paper", "video_depth-laptop")
+    ]
     empty = dataclasses.replace(results, cells=(), scores=results.scores[:0])
     lines = {(line.dataset, line.depth): line for whole in literature.whole_tables(empty, kept) for line in whole.lines}
     assert {dataset for (dataset, _), line in lines.items() if line.recorded} == {"generated_noise", "generated_sins"}

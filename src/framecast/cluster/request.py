@@ -70,12 +70,14 @@ def request(grid: "Grid", cell: "Cell", phase: Phase, site: "Site") -> Request:
 
 def device_mb(grid: "Grid", cell: "Cell", phase: Phase, site: "Site") -> int:
     """What the tensors of a job take of its GPU: the most that was measured, else those of a training step, counted,
-    and some to spare. 0 without a GPU: there they are in the memory that the job asks for.
+    and some to spare. 0 where nothing is known of a scoring, and without a GPU: there they are in the memory that the
+    job asks for.
     """
     if cell.is_baseline or site.device == "cpu":
         return 0
     seen = max((run.gpu_peak_mb for run in _measured(grid, cell, phase, site.device)), default=0.0)
-    return math.ceil(seen or SPARE * demand(grid, cell).tensors_mb)
+    counted = SPARE * demand(grid, cell).tensors_mb if phase == "train" and not seen else 0.0
+    return math.ceil(seen or counted)
 
 
 def _training(grid: "Grid", cell: "Cell", site: "Site", past: tuple[Attempt, ...]) -> tuple[float | None, str]:

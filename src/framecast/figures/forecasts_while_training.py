@@ -12,8 +12,8 @@ CAPTION = (
     "The first validation sequence of {dataset}, and what was forecast of it in the course of training: a row for each "
     "of some epochs, early ones close together, the last row being the last epoch. It is fed as in training, and it is "
     "no test sequence: those are not looked at before training has ended. Numbers are time steps. Of more than three "
-    "systems, one of each model is shown; each shows its first seed. An upright line: the last step that a system was "
-    "trained on, where it is asked for more."
+    "systems, one of each model is shown; each shows its first seed. A row that ends sooner is of a system trained on "
+    "fewer steps."
 )
 AT_MOST = 3  #: systems, each of which takes some five rows
 STORED = "forecast/"  #: what the name of a snapshot begins with; the rest is the training step
@@ -30,16 +30,12 @@ def forecasts_while_training(results: Results, dataset: str) -> Figure:
     truth = [Strip("observed", picture(context), 1), Strip("truth", picture(target), len(context) + 1)]
     blocks = [Block("validation sequence 1", truth)]
     for system, cell in zip(systems, cells, strict=True):
-        blocks.append(
-            Block(label(results, dataset, systems, system), _course(cell, results.trained_steps(dataset, system)))
-        )
+        blocks.append(Block(label(results, dataset, systems, system), _course(cell)))
     return stacked(blocks)
 
 
-def _course(cell: CellFiles, trained: int | None) -> list[Strip]:
+def _course(cell: CellFiles) -> list[Strip]:
     """The forecasts of a cell, a strip for each epoch at whose end one was kept; it ends where training did."""
     epochs = dict(zip(cell.history["step"], cell.history["epoch"], strict=True))
     steps = sorted(int(name.removeprefix(STORED)) for name in cell.snapshots if name.startswith(STORED))
-    return [
-        Strip(f"epoch {epochs[step]}", picture(cell.snapshots[f"{STORED}{step}"][0]), trained=trained) for step in steps
-    ]
+    return [Strip(f"epoch {epochs[step]}", picture(cell.snapshots[f"{STORED}{step}"][0])) for step in steps]

@@ -77,11 +77,15 @@ class DatasetRecord(Section):
 
 
 class ModelRecord(Section):
-    """The resolved arguments of a model, its kind among them and its depth not, and its recipe where it has one."""
+    """The resolved arguments of a model, its kind among them and its depth not, and its recipe where it has one.
+
+    ``training_on`` has the whole recipe for each dataset on which it is another.
+    """
 
     arguments: dict[str, Any]
     replication: bool
     training: dict[str, Any] = Field(default_factory=dict)
+    training_on: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class Facts(Section):
@@ -214,7 +218,8 @@ def _cells(folder: Path, facts: Facts, scores: pd.DataFrame) -> Iterator[Recorde
         made: dict[str, Any] = {str(name): None if pd.isna(value) else value for name, value in row.items()}
         dataset, model = facts.datasets[made["dataset"]], facts.models[made["model"]]
         arguments = {**model.arguments, "depth": made["depth"]}
-        parameters = {"dataset": dataset.parameters, "model": arguments, "training": model.training}
+        training = model.training_on.get(made["dataset"], model.training)
+        parameters = {"dataset": dataset.parameters, "model": arguments, "training": training}
         told = dataset.model_dump(include={"modes", "mode", "primary_metric", "frames", "origin"})
         score = {**made, **told, "replication": model.replication, "parameters": parameters}
         identity = {name: made[name] for name in (*IDENTITY, "seed")}

@@ -9,6 +9,7 @@ It asks nothing of an argument that is None. What it says is also what a message
 
 import ast
 import builtins
+import math
 from collections.abc import Mapping
 from functools import cache
 from types import CodeType
@@ -18,6 +19,8 @@ from framecast.study.mistakes import shown
 
 AFFECTS_NUMBERS = False  # what it lets pass is in the keys
 CASE = " if "
+LARGE = 1000  #: an exponent from which on a power is larger than anything that it is compared with
+_POWER = "_power"
 
 
 @cache
@@ -50,7 +53,7 @@ def is_kept(rule: str, values: Mapping[str, Any]) -> bool:
     """
     if any(values[name] is None for name in asked_of(rule)):
         return True
-    return bool(eval(_compiled(rule), {}, dict(values)))  # noqa: S307 (our own source, not the user's file)
+    return bool(eval(_compiled(rule), {_POWER: _power}, dict(values)))  # noqa: S307 (our source, not the user's file)
 
 
 def found(rule: str, values: Mapping[str, Any]) -> str:
@@ -64,7 +67,22 @@ def found(rule: str, values: Mapping[str, Any]) -> str:
 
 @cache
 def _compiled(rule: str) -> CodeType:
-    return compile(_in_python(rule), "FITS", "eval")
+    tree = _Powers().visit(ast.parse(_in_python(rule), "FITS", "eval"))
+    return compile(ast.fix_missing_locations(tree), "FITS", "eval")
+
+
+class _Powers(ast.NodeTransformer):
+    """A power whose exponent somebody wrote is not worked out to a billion digits."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Pow):
+            return ast.Call(ast.Name(_POWER, ast.Load()), [node.left, node.right], [])
+        return node
+
+
+def _power(base: float, exponent: float) -> float:
+    return base**exponent if exponent < LARGE else math.inf
 
 
 def _in_python(rule: str) -> str:

@@ -26,7 +26,7 @@ class Planned:
     cell: "Cell"
     phase: "Phase"
     asks: Request
-    device_mb: int = 0  #: that it takes of its GPU; 0 without one
+    device_mb: int = 0  #: that it takes of its GPU; 0 without one, and where it is not known
 
 
 def planned(grid: "Grid", site: "Site") -> list[Planned]:

@@ -152,7 +152,7 @@ def _facts(
         left_out=left_out,
         cells={cell.name: _cell(grid, cell, attempts[cell]) for cell in cells},
         datasets={score["dataset"]: _dataset(score) for score in scores},
-        models={score["model"]: _model(score) for score in scores},
+        models={name: _model([score for score in scores if score["model"] == name]) for name in _models(scores)},
         sha256=made,
     )
 
@@ -167,10 +167,19 @@ def _dataset(score: dict[str, Any]) -> DatasetRecord:
     return DatasetRecord(parameters=score["parameters"]["dataset"], **named)
 
 
-def _model(score: dict[str, Any]) -> ModelRecord:
-    arguments = {name: value for name, value in score["parameters"]["model"].items() if name != "depth"}
-    training = score["parameters"]["training"]
-    return ModelRecord(arguments=arguments, replication=score["replication"], training=training)
+def _models(scores: Iterable[dict[str, Any]]) -> Iterable[str]:
+    return dict.fromkeys(score["model"] for score in scores)
+
+
+def _model(scores: Sequence[dict[str, Any]]) -> ModelRecord:
+    """What the scores of one model say of it: its recipe on its first dataset, and those that differ from this one."""
+    parameters = scores[0]["parameters"]
+    arguments = {name: value for name, value in parameters["model"].items() if name != "depth"}
+    training = parameters["training"]
+    recipes = {score["dataset"]: score["parameters"]["training"] for score in scores}
+    others = {dataset: recipe for dataset, recipe in recipes.items() if recipe != training}
+    replication = scores[0]["replication"]
+    return ModelRecord(arguments=arguments, replication=replication, training=training, training_on=others)
 
 
 def _versions(grid: "Grid", cells: Iterable["Cell"]) -> dict[str, str]:

@@ -316,6 +316,10 @@ def test_unpacked_clips_stand_in_the_place_of_the_archives_without_the_network(t
     with pytest.raises(UserError, match=rf"{clip}: expected sha256 .* or delete .*SHA256SUMS to fetch the archives"):
         fetch("kth", raw, say=lambda _: None)
     monkeypatch.setenv("FRAMECAST_MIRROR", str(mirror))
+    (mirror / "kth" / "walking.zip").touch()  # one of six is left there, which is no set of archives
+    fetch("kth", tmp_path / "again", say=lambda _: None)
+    assert (tmp_path / "again" / "kth" / clip).is_file()
+    (mirror / "kth" / "walking.zip").unlink()
     (mirror / "kth" / "00sequences.txt").unlink()  # without it nobody knows where somebody is in view
     ensure("kth", Entry.model_validate({"kind": "kth", "source": "official"}), tmp_path / "other", say=lambda _: None)
     assert not (tmp_path / "other").exists()

@@ -406,26 +406,29 @@ def _draw_moving_mnist_40(raw: Path, say: Say) -> None:
 
 
 def _has_clips(folder: Path, say: Say) -> bool:
-    """Whether files of the user's own are listed here, all of them right, or have now been copied from the mirror."""
+    """Whether clips of the user's own are listed here, all of them right, or have now been copied from the mirror.
+
+    A list without the ranges of the clips is none that can be read.
+    """
     index, mirror = folder / "SHA256SUMS", _mirror()
     if mirror:
         _copy_clips(mirror, folder, say)
-    if not index.exists():
+    if not index.exists() or KTH_LIST not in (sums := read_sums(index)):
         return False
-    for name, digest in read_sums(index).items():
+    for name, digest in sums.items():
         verify(folder / name, digest, remedy=f"list the folder anew, or delete {index} to fetch the archives")
     say(f"{index}: the files that it lists are here, sha256 correct; they stand in the place of the archives")
     return True
 
 
 def _copy_clips(mirror: Path, folder: Path, say: Say) -> bool:
-    """Copy unpacked clips and their list from a mirror without the archives, and list their sums as the user's own.
+    """Copy unpacked clips and their list from a mirror without all archives, and list their sums as the user's own.
 
     False where the mirror has other files. Nothing happens where archives or such a list are here already.
     """
     archives, mirror = SOURCES["kth"].files[1:], mirror / "kth"
     clips = sorted(mirror.rglob("*.avi"))
-    if any(_held(mirror.parent, "kth", file) for file in archives) or not clips or not (mirror / KTH_LIST).is_file():
+    if all(_held(mirror.parent, "kth", file) for file in archives) or not clips or not (mirror / KTH_LIST).is_file():
         return False
     index = folder / "SHA256SUMS"
     if index.exists() or any(folder.glob("*.zip")):

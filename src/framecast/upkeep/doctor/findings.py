@@ -23,8 +23,8 @@ class Line:
 
 def sized(count: int) -> str:
     """Bytes as people say them: ``1.65 MB``."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= 0.9995 * size:  # what would be rounded to a thousand of the next smaller unit
             return f"{count / size:.3g} {unit}"
     return f"{count} bytes"
 

@@ -104,6 +104,8 @@ def _unpacked(about: str, source: str, folder: Path, arguments: Mapping[str, Any
         try:
             whole(folder, arguments)
         except UserError as error:
+            if mirror := os.environ.get(fetch.MIRROR, "").strip():
+                return Line("warning", about, str(error), f"`framecast prepare` takes what {mirror} has of it")
             return Line("problem", about, str(error))
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return Line("ok", about, f"{len(sizes)} raw files of {source}, unpacked, {sized(sum(sizes))}")
