@@ -137,6 +137,7 @@ def _facts(
     attempts = {cell: _attempts(grid, cell) for cell in cells}
     trainings, evaluations = ([one for told in attempts.values() for one in told.get(phase, ())] for phase in PHASES)
     scores = [_score(grid, cell) for cell in cells]
+    models = dict.fromkeys(score["model"] for score in scores)
     return Facts(
         study=study,
         title=grid.params.studies[study].title,
@@ -152,7 +153,7 @@ def _facts(
         left_out=left_out,
         cells={cell.name: _cell(grid, cell, attempts[cell]) for cell in cells},
         datasets={score["dataset"]: _dataset(score) for score in scores},
-        models={name: _model([score for score in scores if score["model"] == name]) for name in _models(scores)},
+        models={name: _model([score for score in scores if score["model"] == name]) for name in models},
         sha256=made,
     )
 
@@ -165,10 +166,6 @@ def _score(grid: "Grid", cell: "Cell") -> dict[str, Any]:
 def _dataset(score: dict[str, Any]) -> DatasetRecord:
     named = {name: score[name] for name in ("modes", "mode", "primary_metric", "frames", "origin")}
     return DatasetRecord(parameters=score["parameters"]["dataset"], **named)
-
-
-def _models(scores: Iterable[dict[str, Any]]) -> Iterable[str]:
-    return dict.fromkeys(score["model"] for score in scores)
 
 
 def _model(scores: Sequence[dict[str, Any]]) -> ModelRecord:
