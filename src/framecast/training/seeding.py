@@ -13,9 +13,13 @@ ORDER, STEP, WEIGHTS, SAMPLING = 0, 1, 2, 3  #: streams: no two uses of a seed s
 
 
 def be_deterministic(threads: int) -> None:
-    """Fix what may reorder a sum: kernel choice, reduced precision, and the number of CPU threads."""
+    """Fix what may reorder a sum: kernel choice, reduced precision, and the number of CPU threads.
+
+    Numbers below 1.2e-38 count as zero: saturated gates give them, and a CPU takes many times as long for each.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
     torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, without importing the compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # 5 % of a step
     torch.backends.cudnn.benchmark = False
