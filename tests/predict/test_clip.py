@@ -90,6 +90,17 @@ def test_sound_is_dropped_and_an_odd_height_kept_whole(tmp_path: Path) -> None:
     assert notes.conversions["size"].startswith("63×49 to 16×16, each side by itself")
 
 
+def test_what_a_decoder_finds_damaged_is_warned_of(tmp_path: Path) -> None:
+    """FFV1 gives a frame whose checksum is wrong like any other, and FFmpeg only writes that to its log."""
+    noise = np.random.default_rng(0).integers(0, 256, (5, 48, 64), dtype=np.uint8)
+    path = write(tmp_path / "clip.mkv", list(noise), pixels="gray", options={"level": "3"})
+    assert converted(path)[1].warnings == {}
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    assert "slice CRC mismatch" in converted(path)[1].warnings["decoder"]
+
+
 def test_fit_says_what_is_kept(tmp_path: Path) -> None:
     path = write(tmp_path / "clip.mkv", [quarters(32, 64)] * 5)
     padded, notes = converted(path, fit="pad")

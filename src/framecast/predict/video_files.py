@@ -6,7 +6,9 @@ to be read.
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import av
@@ -25,6 +27,7 @@ TO_SDR = (
     "ffmpeg -i {name} -vf zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable,"
     "zscale=t=bt709:m=bt709:r=tv,format=yuv420p sdr.mp4"
 )
+MOST_TOLD = 120  #: characters of what a decoder reports
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  #: FFmpeg's own decoders of these leave the alpha plane out
 
 
@@ -36,7 +39,7 @@ def pictures(path: Path, channels: int, notes: Notes) -> Iterator[Picture]:
     """
     count = 0
     try:
-        with av.open(str(path), format=CONTAINERS[path.suffix.lower()]) as container:
+        with _complaints(notes), av.open(str(path), format=CONTAINERS[path.suffix.lower()]) as container:
             stream = _stream(container, path, notes)
             for frame in _decoded(container, stream, notes):
                 if count == 0:
@@ -57,6 +60,21 @@ def pictures(path: Path, channels: int, notes: Notes) -> Iterator[Picture]:
         raise UserError(f"{path}: expected a video that is what its name says, found {found}") from None
     if not count:
         raise UserError(f"{path}: expected a video, found one without a frame")
+
+
+@contextmanager
+def _complaints(notes: Notes) -> Iterator[None]:
+    """Pass on what a decoder only writes to its log: FFV1's finds a wrong checksum and shows the frame all the same."""
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    with av.logging.Capture(local=True) as log:
+        try:
+            yield
+        finally:
+            av.logging.set_level(before)
+            if log:
+                told = " ".join(word for *_, line in log for word in line.split())
+                notes.warn("decoder", f"it reports {shorten(told, MOST_TOLD, placeholder=' …')}")
 
 
 def _size(height: int, width: int) -> str:
