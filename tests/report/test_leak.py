@@ -227,6 +227,18 @@ def test_few_systems_are_all_shown_and_of_many_one_of_each_model(results):
     assert few[0].loss == "hybrid_code_seeded"
 
 
+def test_of_too_many_models_the_best_are_shown_beside_the_reference(results):
+    best = "next_frame_no_peephole"
+    rows = (results.scores["model"] == best) & (results.scores["metric"] == "mse_pix01")
+    made = dataclasses.replace(results, scores=results.scores.assign(value=results.scores["value"].mask(rows, 1e-9)))
+    assert [system.model for system in choice.featured(made, NEXT, 2)] == ["next_frame", best]
+    undefined = results.scores.assign(value=results.scores["value"].mask(rows, np.nan))
+    made = dataclasses.replace(results, scores=undefined)
+    models = [system.model for system in choice.featured(made, NEXT, len(results_fixture.DESIGNS) - 1)]
+    assert best not in models
+    assert models == sorted(models)
+
+
 def test_panels_hold_every_system_and_never_more_than_there_are_colours(results):
     panels = choice.panels(results, NEXT)
     assert {system for panel in panels for system in panel.systems} == set(results.systems(NEXT))

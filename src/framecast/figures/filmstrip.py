@@ -18,7 +18,8 @@ CAPTION = (
     "The test sequences of {dataset} that copying the last frame forecasts best and worst (of more than four systems, "
     "the median one alone): the observed frames, their true continuation, and for each system the forecast with its "
     "absolute difference to the truth below (black: 0, pale yellow: 1). Numbers are time steps. Each system shows its "
-    "first seed; of more than six systems, one of each model is shown, with the loss that most of them share. An "
+    "first seed; of more than six systems, one of each model is shown, with the loss that most of them share, and of "
+    "more than six models the best. An "
     "upright line: the last step that a system was trained on, where it is asked for more."
 )
 Forecast = tuple[str, int | None, np.ndarray]  #: whose, how many of its steps were trained on (None: all), frames

@@ -12,8 +12,8 @@ CAPTION = (
     "The first validation sequence of {dataset}, and what was forecast of it in the course of training: a row for each "
     "of some epochs, early ones close together, the last row being the last epoch. It is fed as in training, and it is "
     "no test sequence: those are not looked at before training has ended. Numbers are time steps. Of more than three "
-    "systems, one of each model is shown; each shows its first seed. A row that ends sooner is of a system trained on "
-    "fewer steps."
+    "systems, one of each model is shown, and of more than three models the best; each shows its first seed. A row "
+    "that ends sooner is of a system trained on fewer steps."
 )
 AT_MOST = 3  #: systems, each of which takes some five rows
 STORED = "forecast/"  #: what the name of a snapshot begins with; the rest is the training step

@@ -1,11 +1,12 @@
 """Which systems a figure shows when a dataset has more of them than a reader can keep apart."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from framecast.figures.base import PALETTE
-from framecast.results import Results, System
+from framecast.results import Results, System, goodness
 
 FEW = 6  #: systems in pictures of frames, where each takes a row
 
@@ -24,9 +25,10 @@ def reference(results: Results, dataset: str) -> str:
 
 
 def featured(results: Results, dataset: str, at_most: int = FEW) -> list[System]:
-    """Every trained system or, where there are more than ``at_most``, one of each model, the reference first.
+    """Every trained system or, where there are more than ``at_most``, one of each model; of too many models the best.
 
-    Each with the loss that most models share, else with its own first one.
+    Each with the loss that most models share, else with its own first one. A reference that was trained with several
+    losses comes first and is always among them.
     """
     systems = results.systems(dataset)
     if len(systems) <= at_most:
@@ -35,21 +37,41 @@ def featured(results: Results, dataset: str, at_most: int = FEW) -> list[System]
     of_model = {system.model: system for system in reversed(systems)}
     of_model |= {system.model: system for system in reversed(systems) if system.loss == shared}
     first = reference(results, dataset)
-    return sorted(of_model.values(), key=lambda system: (system.model != first, systems.index(system)))[:at_most]
+    has_losses = len(_of(first, systems)) > 1
+
+    def is_second(system: System) -> bool:
+        return not has_losses or system.model != first
+
+    best = sorted(of_model.values(), key=lambda system: (is_second(system), -_worth(results, dataset, system)))
+    return sorted(best[:at_most], key=lambda system: (is_second(system), systems.index(system)))
 
 
 def panels(results: Results, dataset: str) -> list[Panel]:
     """One panel while there are colours enough; else the losses of the reference model, the models, and the rest."""
     systems = results.systems(dataset)
-    if len(systems) < len(PALETTE):
+    if len(systems) <= len(PALETTE):
         return [Panel("", tuple(systems))]
     first = reference(results, dataset)
-    losses = tuple(system for system in systems if system.model == first)[: len(PALETTE)]
+    losses = tuple(_of(first, systems))[: len(PALETTE)]
     models = tuple(featured(results, dataset, len(PALETTE)))
-    rest = tuple(system for system in systems if system not in {*losses, *models})
-    found = [Panel(f"the losses of {first}", losses), Panel("the models", models)]
+    shown = {*losses, *models} if len(losses) > 1 else {*models}
+    rest = tuple(system for system in systems if system not in shown)
+    found = [Panel(f"the losses of {first}", losses)] if len(losses) > 1 else []
+    found += [Panel("the models", models)]
     found += [Panel("further systems", rest[at : at + len(PALETTE)]) for at in range(0, len(rest), len(PALETTE))]
-    return [panel for panel in found if panel.systems]
+    return found
+
+
+def _of(model: str, systems: Iterable[System]) -> list[System]:
+    return [system for system in systems if system.model == model]
+
+
+def _worth(results: Results, dataset: str, system: System) -> float:
+    """How good the leading score is, the higher the better; one that is not defined is worth least."""
+    metric = results.primary_metric(dataset)
+    spread = results.spread(dataset, system, metric)
+    worth = -math.inf if spread is None else goodness(metric, spread.mean)
+    return -math.inf if math.isnan(worth) else worth
 
 
 def _most_common(names: Iterable[str]) -> str:
