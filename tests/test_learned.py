@@ -19,8 +19,18 @@ TRIVIAL = ("copy_last", "context_mean", "zeros")
 #: Losses that ask for the grey levels themselves begin so; gradients of a frame and features of it do not fix them, and
 #: what a network makes of such a loss alone is a finding of the study.
 OF_PIXELS = ("mse", "l1", "bce", "hybrid")
-#: Datasets of which a reduced scale has the stand-in: of each, the best system is asked.
+#: Datasets of which a reduced scale has the stand-in: of each, the best system is asked for as much as on other video,
+#: every other one to be no worse than what takes no training.
 DRAWN = ("kth", "kth_coleman", "bair", "human36m")
+#: What is recorded at laptop scale, and on which datasets.
+RECORDED = {
+    "sequence_depth": {"generated_sins", "generated_noise", "stocks", "stocks_by_ticker"},
+    "video_depth": {"moving_mnist", "kth_coleman", "bair"},
+    "three_teachers": {"moving_mnist_next"},
+    "systems_moving_mnist": {"moving_mnist_srivastava"},
+    "systems_kth": {"kth"},
+    "systems_human36m": {"human36m"},
+}
 #: What the demo shows at least: datasets, and which systems on each.
 DEMO = {
     **{series: {"seq2seq_lstm"} for series in ("generated_sins", "generated_noise", "stocks")},
@@ -121,8 +131,10 @@ def claims(tables: Tables) -> Iterator[Claim]:
     bar = BARS[tables.scale]
     for dataset in tables.scores["dataset"].unique():
         if dataset in DRAWN:
-            name, error, _ = min(tables.systems(dataset), key=lambda system: system[1])
-            yield Claim("error on video", f"{dataset} {name}", error, bar.video * tables.trivial(dataset))
+            best, *others = sorted(tables.systems(dataset), key=lambda system: system[1])
+            yield Claim("error on video", f"{dataset} {best[0]}", best[1], bar.video * tables.trivial(dataset))
+            for name, error, _ in others:
+                yield Claim("error on a stand-in", f"{dataset} {name}", error, tables.trivial(dataset))
             continue
         for name, error, system in tables.systems(dataset):
             row = f"{dataset} {name}"
@@ -173,12 +185,18 @@ def test_what_the_report_shows_has_learned() -> None:
     assert tables.scale != "demo" or absent(tables) == set()
 
 
-@pytest.mark.skipif(not RECORDS, reason="no run at a reduced scale has been recorded yet")
 @pytest.mark.parametrize("folder", RECORDS, ids=lambda folder: folder.name)
 def test_what_is_recorded_has_learned(folder: Path) -> None:
     tables = Tables(folder)
     assert shortcomings(tables) == []
     assert list(claims(tables))
+
+
+@pytest.mark.parametrize("study", RECORDED)
+def test_the_laptops_studies_are_recorded_whole(study: str) -> None:
+    scores = pd.read_csv(ROOT / "reports" / "records" / f"{study}-laptop" / "scores.csv")
+    assert set(scores["dataset"]) == RECORDED[study]
+    assert set(scores["seed"].dropna()) == {1, 2, 3}
 
 
 # --- the test itself ------------------------------------------------------------------------------
@@ -261,12 +279,15 @@ def test_what_the_demo_leaves_out_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dataset", DRAWN)
-def test_of_a_stand_in_the_best_system_is_asked(tmp_path: Path, dataset: str) -> None:
+def test_of_a_stand_in_the_best_system_is_asked_for_most(tmp_path: Path, dataset: str) -> None:
     trivial = {"copy_last": 0.01, "context_mean": 0.02, "zeros": 0.3}
-    found = {**PASSING, dataset: {"simvp": 8.9e-3, "convlstm_s": 0.02, **trivial}}
+    found = {**PASSING, dataset: {"simvp": 8.9e-3, "convlstm_s": 9.9e-3, **trivial}}
     assert shortcomings(fabricated(tmp_path, found)) == []
-    (line,) = shortcomings(fabricated(tmp_path, {**found, dataset: {"simvp": 9.1e-3, "convlstm_s": 0.02, **trivial}}))
-    assert line == f"{dataset} simvp depth-1 mse: error on video: found 0.0091, allowed: at most 0.009"
+    found[dataset] = {"simvp": 9.1e-3, "convlstm_s": 0.0101, **trivial}
+    assert shortcomings(fabricated(tmp_path, found)) == [
+        f"{dataset} simvp depth-1 mse: error on video: found 0.0091, allowed: at most 0.009",
+        f"{dataset} convlstm_s depth-1 mse: error on a stand-in: found 0.0101, allowed: at most 0.01",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,16 @@ def test_what_is_missing_is_named_and_a_reversal_beside_it_still_decides():
     assert (lacking.word, lacking.reasons, len(lacking.outcomes)) == ("not yet measured", ("a critic",), 1)
 
 
+@pytest.mark.parametrize(("source", "word"), [("stand-in", "undecided"), ("official", "does not hold")])
+def test_what_is_said_of_data_no_other_data_decide(source, word):
+    reversed_ = results(cells("a", 1.0, source=source), cells("b", 0.9, source=source))
+    finding = judge(claim(stated(), of_data=True), reversed_)
+    assert finding.word == word
+    assert all("stand-in" in reason for reason in finding.reasons)
+    assert judge(claim(stated()), reversed_).word == "does not hold"
+    assert judge(claim(stated(datasets=("one", "two")), of_data=True), results(cells("a", 1.0))).missing
+
+
 def test_of_two_sides_of_a_model_the_deepest_that_both_have_counts():
     deep = results(
         cells("a", 1.0, depth=1), cells("a", 0.5, depth=2), cells("a", 0.8, depth=1, loss="bce"), cells("b", 0.9)

@@ -93,7 +93,7 @@ class Claim(Strict):
     """What a source says, in our words, where it says it, and what it saw that by (``protocol``).
 
     It holds when each of its deciding statements does. ``lacks`` says what would have to be measured besides, and is
-    not: then it is not decided, whatever the statements say.
+    not: then it is not decided, whatever the statements say. What is said ``of_data`` no other data decide.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Z][0-9]+$")]
@@ -103,6 +103,7 @@ class Claim(Strict):
     protocol: str
     statements: tuple[Statement, ...] = ()
     lacks: str = ""
+    of_data: bool = False
     note: str = ""
 
     def __post_init__(self) -> None:

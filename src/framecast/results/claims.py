@@ -32,6 +32,7 @@ Seen = Literal["as claimed", "the other way", "no difference", "no interval"]
 WORDS: tuple[Word, ...] = get_args(Word)
 
 PUBLISHED = "paper"  #: the scale of the published settings
+PUBLISHED_DATA = {"official", "generated"}  #: where these come from
 ORDER = ("demo", "laptop", PUBLISHED)  #: scales, by how much they say; one of another name stands before them
 DEPTH = re.compile(r"depth-\d+")
 
@@ -214,10 +215,15 @@ def measured(claims: Sequence[Claim], results: Results) -> pd.DataFrame:
 def _word(claim: Claim, outcomes: Sequence[Outcome], missing: Sequence[str]) -> tuple[Word, tuple[str, ...]]:
     deciding = [outcome for outcome in outcomes if outcome.decides]
     count = sum(outcome.count for outcome in deciding)
-    if not claim.lacks and any(outcome.contradicts(count) for outcome in deciding):
+    others = {source for outcome in deciding for source in outcome.sources if claim.of_data} - PUBLISHED_DATA
+    if not claim.lacks and not others and any(outcome.contradicts(count) for outcome in deciding):
         return "does not hold", ()
     if claim.lacks or missing:
         return "not yet measured", (claim.lacks,) if claim.lacks else ()
+    if others:
+        return "undecided", (
+            f"it is said of the published data, and of these nothing follows: {', '.join(sorted(others))}",
+        )
     reasons = dict.fromkeys(outcome.reason for outcome in deciding if outcome.reason)
     if any(outcome.seeds == 1 for outcome in deciding):
         reasons["one seed: what training leaves to chance does not show"] = None
@@ -425,4 +431,4 @@ def _depth(system: System) -> str:
 def _is_published(held: Held, datasets: Iterable[str]) -> bool:
     """Whether results are at published settings and, of these datasets, of published data."""
     sources = {cell.score["source"] for dataset in datasets for cell in held.results.scored(dataset)}
-    return held.scale == PUBLISHED and sources <= {"official", "generated"}
+    return held.scale == PUBLISHED and sources <= PUBLISHED_DATA
