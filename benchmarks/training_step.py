@@ -48,7 +48,6 @@ def as_in_a_job() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)
         torch.set_deterministic_debug_mode("default")
 
 

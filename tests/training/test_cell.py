@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from framecast.errors import UserError
 from framecast.study import reading
 from framecast.study.grid import Cell, Grid
 from framecast.training.cell import train
+from framecast.training.loop import Trainer
 from framecast.training.stopping import Stop
 
 HYBRID = "{mse: {mse: 1.0}, hybrid: {bce: 10.0, perceptual_seeded: 1.0e-4}}"
@@ -49,6 +51,22 @@ def test_an_inert_term_is_seen_as_inert_in_the_history(study: Path) -> None:
         else:
             assert sum(map(float, shares)) == pytest.approx(1)
             assert 0 < float(shares[1]) < 1e-4
+
+
+def test_denormals_count_as_zero_in_training_alone(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saturated gates give millions of them, and a step would take several times as long."""
+    grid, cell = video()
+    seen = []
+    fit = Trainer.fit
+
+    def looked_at(trainer: Trainer, *given: Any) -> Any:
+        seen.append(float(torch.tensor(1e-30) * 1e-9))
+        return fit(trainer, *given)
+
+    monkeypatch.setattr(Trainer, "fit", looked_at)
+    trained(grid, cell)
+    assert seen == [0]
+    assert float(torch.tensor(1e-30) * 1e-9) > 0
 
 
 def test_augmented_video_trains_and_oblong_frames_are_not_turned(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

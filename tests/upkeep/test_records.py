@@ -362,7 +362,11 @@ def test_ours_beside_tables_1_and_2_is_the_pages_or_else_that_of_a_record(result
     found = {about: line.record for about, line in lines.items() if line.record}
     assert found == {
         **{("stocks_by_ticker", depth): "sequence_depth-laptop" for depth in (1, 2, 3)},
-        **{("moving_mnist", depth): "video_depth-laptop" for depth in (1, 2, 3)},
+        **{
+            (video, depth): "video_depth-laptop"
+            for video in ("moving_mnist", "kth_coleman", "bair")
+            for depth in (1, 2, 3)
+        },
     }
     (record,) = (one for one in kept if one.name == "video_depth-laptop")
     scores = record.results.scores

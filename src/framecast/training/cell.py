@@ -18,7 +18,7 @@ from framecast.training import augmentation, snapshots
 from framecast.training.checkpoint import Checkpoints
 from framecast.training.loop import Ledger, Trainer
 from framecast.training.progress import Progress, progress
-from framecast.training.seeding import be_deterministic, seed_weights
+from framecast.training.seeding import be_deterministic, denormals_as_zero, seed_weights
 from framecast.training.stopping import Stop
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def train(
     with lease(checkpoints.folder, cell.name, patience):
         done = (folder / "run.json").exists()
         if not done:
-            with attempt("train", cell.name, grid.run_key(cell), str(device), asked) as record:
+            with attempt("train", cell.name, grid.run_key(cell), str(device), asked) as record, denormals_as_zero():
                 admit()
                 trainer = _trainer(grid, cell, device)
                 with progress(cell.name) as tell:

@@ -5,6 +5,8 @@ of (seed, s). A resumed run therefore meets the very numbers that an undisturbed
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -13,18 +15,27 @@ ORDER, STEP, WEIGHTS, SAMPLING = 0, 1, 2, 3  #: streams: no two uses of a seed s
 
 
 def be_deterministic(threads: int) -> None:
-    """Fix what may reorder a sum: kernel choice, reduced precision, and the number of CPU threads.
-
-    Numbers below 1.2e-38 count as zero: saturated gates give them, and a CPU takes many times as long for each.
-    """
+    """Fix what may reorder a sum: kernel choice, reduced precision, and the number of CPU threads."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.set_flush_denormal(True)
     torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, without importing the compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # 5 % of a step
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+
+
+@contextmanager
+def denormals_as_zero() -> Iterator[None]:
+    """Count numbers below 1.2e-38 as zero: saturated gates give them, and a CPU takes many times as long for each.
+
+    It holds in this thread, and in those that PyTorch starts meanwhile.
+    """
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
