@@ -82,3 +82,14 @@ def test_a_fault_of_ours_is_not_taken_for_a_lack_of_memory(study: Path, monkeypa
     monkeypatch.setattr(cli, "_grid", lambda: int("one"))
     with pytest.raises(ValueError, match="invalid literal"):
         cli.main()
+
+
+def test_a_dataset_that_no_study_uses_is_prepared(study: Path) -> None:
+    """As a part of a set that is too small for a study: its arrays can be looked at all the same."""
+    params = study / "params.yaml"
+    spare = "spare: {kind: generated_sins, context: 5, horizon: 5, train: 8, validation: 4, test: 4}"
+    params.write_text(
+        params.read_text().replace("datasets:\n  generated_sins", f"datasets:\n  {spare}\n  generated_sins")
+    )
+    cli.prepare("spare")
+    assert len(list(study.glob("data/processed/spare/*/manifest.json"))) == 1

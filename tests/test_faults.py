@@ -403,7 +403,10 @@ def test_a_second_training_of_a_cell_names_the_first(place: Place, calm: Place) 
 ASKED = {
     "an unknown cell": (("train", "nowhere/seq2seq_lstm/depth-1/mse/seed-1"), "not in the grid of params.yaml"),
     "a cell misspelt": (("evaluate", CELL.replace("seed-1", "seed1")), f"did you mean {CELL}?"),
-    "an unknown dataset": (("prepare", "nowhere"), "dataset nowhere: no study uses it; there are generated_sins"),
+    "an unknown dataset": (
+        ("prepare", "nowhere"),
+        "dataset nowhere: params.yaml has none of this name; it has generated_sins",
+    ),
     "an unknown source": (("fetch", "nowhere"), "found 'nowhere'; allowed: mnist"),
     "an unknown phase": (("prune", "nowhere"), "found 'nowhere'; allowed: data, train, evaluate"),
     "an unknown device": (("train", CELL, "--device", "tpu"), "--device: found 'tpu'; allowed: auto, cpu, cuda"),

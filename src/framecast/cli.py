@@ -115,10 +115,12 @@ def fetch(
 
 @app.command()
 def prepare(dataset: Annotated[str, typer.Argument(metavar="DATASET")], key: Key = "") -> None:
-    """Build the arrays of one dataset."""
+    """Build the arrays of one dataset, whether a study uses it or not."""
     study = _grid()
-    if dataset not in study.datasets:
-        raise UserError(f"dataset {dataset}: no study uses it; there are {', '.join(study.datasets)}")
+    if dataset not in study.params.datasets:
+        raise UserError(
+            f"dataset {dataset}: params.yaml has none of this name; it has {', '.join(study.params.datasets)}"
+        )
     from framecast import assemble
     from framecast.data.fetching import fetch as fetching
     from framecast.study.grid import RAW
