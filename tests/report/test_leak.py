@@ -10,9 +10,10 @@ from framecast.figures.shared import choice, components, leak
 from framecast.report import components as impact
 from framecast.report import leak as told
 from framecast.report import numbers
-from framecast.results import System
+from framecast.results import System, records
 from framecast.results.records import Facts, Record
 from tests import records_fixture, results_fixture
+from tests.conftest import ROOT
 from tests.results_fixture import NEXT
 
 TEACHER = "teacher-forced"
@@ -214,6 +215,16 @@ def test_the_table_of_impact_has_both_modes_and_marks_the_leaky_head(results):
     rows = [row for _, group in found[0].groups for row in group]
     assert {row.marks for row in rows if "head" in row.what} == {("leaky", "replication")}
     assert impact.impact(results, "moving_mnist") == []
+
+
+def test_another_system_is_no_component():
+    """SimVP beside a Seq2Seq ConvLSTM; the ablations of SRVP are of one kind."""
+    recorded = ROOT / "reports" / "records"
+    assert impact.impact(records.load(recorded / "video_depth-laptop").results, "bair") == []
+    (table,) = impact.impact(records.load(recorded / "systems_moving_mnist-laptop").results, "moving_mnist_srivastava")
+    told = str([row for _, rows in table.groups for row in rows])
+    assert "srvp_without_rfa" in told
+    assert "convgru" not in told
 
 
 # --- which systems are shown ----------------------------------------------------------------------

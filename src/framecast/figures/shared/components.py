@@ -136,6 +136,8 @@ def _models(results: Results, dataset: str, systems: list[System]) -> Iterator[C
             else (other, one)
         )
         arguments = [results.arguments(dataset, system) for system in (before, after)]
+        if arguments[0]["kind"] != arguments[1]["kind"]:
+            continue  # another system, not a change of this one
         trainings = [results.scored(dataset, system)[0].run["parameters"]["training"] for system in (before, after)]
         changed, retrained = differences(*arguments), differences(*trainings)
         if len(changed) == 1 and not retrained:
