@@ -93,7 +93,8 @@ class Claim(Strict):
     """What a source says, in our words, where it says it, and what it saw that by (``protocol``).
 
     It holds when each of its deciding statements does. ``lacks`` says what would have to be measured besides, and is
-    not: then it is not decided, whatever the statements say. What is said ``of_data`` no other data decide.
+    not: then it is not decided, whatever the statements say. What is said ``of_data``, of the published data
+    themselves, no other data decide.
     """
 
     id: Annotated[str, Field(pattern=r"^[A-Z][0-9]+$")]

@@ -221,9 +221,7 @@ def _word(claim: Claim, outcomes: Sequence[Outcome], missing: Sequence[str]) -> 
     if claim.lacks or missing:
         return "not yet measured", (claim.lacks,) if claim.lacks else ()
     if others:
-        return "undecided", (
-            f"it is said of the published data, and of these nothing follows: {', '.join(sorted(others))}",
-        )
+        return "undecided", (f"it is said of the published data, which these are not: {', '.join(sorted(others))}",)
     reasons = dict.fromkeys(outcome.reason for outcome in deciding if outcome.reason)
     if any(outcome.seeds == 1 for outcome in deciding):
         reasons["one seed: what training leaves to chance does not show"] = None

@@ -27,8 +27,8 @@ def reference(results: Results, dataset: str) -> str:
 def featured(results: Results, dataset: str, at_most: int = FEW) -> list[System]:
     """Every trained system or, where there are more than ``at_most``, one of each model; of too many models the best.
 
-    Each with the loss that most models share, else with its own first one. A reference that was trained with several
-    losses comes first and is always among them.
+    Each with the loss that most models share, else with its own first one. A reference that was trained in several
+    ways comes first and is always among them.
     """
     systems = results.systems(dataset)
     if len(systems) <= at_most:
@@ -36,14 +36,10 @@ def featured(results: Results, dataset: str, at_most: int = FEW) -> list[System]
     shared = _most_common(str(system.loss) for system in systems)
     of_model = {system.model: system for system in reversed(systems)}
     of_model |= {system.model: system for system in reversed(systems) if system.loss == shared}
-    first = reference(results, dataset)
-    has_losses = len(_of(first, systems)) > 1
-
-    def is_second(system: System) -> bool:
-        return not has_losses or system.model != first
-
-    best = sorted(of_model.values(), key=lambda system: (is_second(system), -_worth(results, dataset, system)))
-    return sorted(best[:at_most], key=lambda system: (is_second(system), systems.index(system)))
+    model = reference(results, dataset)
+    first = model if len(_of(model, systems)) > 1 else None
+    best = sorted(of_model.values(), key=lambda system: (system.model != first, -_worth(results, dataset, system)))
+    return sorted(best[:at_most], key=lambda system: (system.model != first, systems.index(system)))
 
 
 def panels(results: Results, dataset: str) -> list[Panel]:
@@ -54,10 +50,10 @@ def panels(results: Results, dataset: str) -> list[Panel]:
     first = reference(results, dataset)
     losses = tuple(_of(first, systems))[: len(PALETTE)]
     models = tuple(featured(results, dataset, len(PALETTE)))
-    shown = {*losses, *models} if len(losses) > 1 else {*models}
-    rest = tuple(system for system in systems if system not in shown)
     found = [Panel(f"the losses of {first}", losses)] if len(losses) > 1 else []
     found += [Panel("the models", models)]
+    shown = {system for panel in found for system in panel.systems}
+    rest = tuple(system for system in systems if system not in shown)
     found += [Panel("further systems", rest[at : at + len(PALETTE)]) for at in range(0, len(rest), len(PALETTE))]
     return found
 
