@@ -111,6 +111,18 @@ def test_what_is_asked_for_each_job_carries_its_signature_and_it_is_the_right_on
     assert list(inspect.signature(ask.resources("train")["mem_mb"]).parameters) == ["wildcards", "attempt"]
 
 
+def test_the_longest_trainings_come_first_and_all_of_them_after_what_they_wait_for() -> None:
+    workflow = SimpleNamespace(remote_exec=False, resource_settings=SimpleNamespace(nodes=None), local_exec=True)
+    demo = Engine(Grid(reading.load(ROOT / "params.yaml")), CLUSTER, workflow)
+    first, *between, last = sorted(
+        {(one.dataset, one.model) for one in demo.study.cells},
+        key=lambda pair: -demo.precedence(dict(zip(("dataset", "model"), pair, strict=True))),
+    )
+    assert (first, last[1]) == (("moving_mnist", "seq2seq_convlstm"), "seq2seq_lstm")
+    assert between.index(("moving_mnist_next", "next_frame")) < between.index(("moving_mnist", "simvp"))
+    assert all(0 < demo.precedence(vars(one)) < 1 for one in demo.study.cells)
+
+
 # --- resources ----------------------------------------------------------------------------------------
 
 

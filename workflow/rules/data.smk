@@ -7,6 +7,7 @@ rule prepare:
         multiext("data/processed/{dataset}/{key}/", *DATA_FILES),
     log:
         "logs/prepare/{dataset}/{key}.log",
+    priority: 2  # the longest training may wait for it
     localrule: True  # it may fetch, and compute nodes often have no network
     conda:
         "../envs/framecast.yaml"

@@ -11,6 +11,7 @@ rule evaluate:
         multiext(f"data/scores/{CELL}/{{key}}/", *SCORE_FILES),
     log:
         f"logs/evaluate/{CELL}/{{key}}.log",
+    priority: 1  # what is trained is looked at before the next training
     conda:
         "../envs/framecast.yaml"
     threads: ask.threads

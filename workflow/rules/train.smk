@@ -9,7 +9,7 @@ rule probe:
         multiext(f"data/runs/{PROBE}/{{key}}/", *PROBE_FILES),
     log:
         f"logs/probe/{PROBE}/{{key}}.log",
-    priority: 1  # before the first training
+    priority: 2  # before the first training
     retries: 0  # the verdict would be the same
     localrule: True  # a refusal must be read where the grid was started, before anything waits in a queue
     conda:
@@ -28,6 +28,7 @@ rule train:
         multiext(f"data/runs/{CELL}/{{key}}/", *RUN_FILES),
     log:
         f"logs/train/{CELL}/{{key}}.log",
+    priority: ask.precedence
     conda:
         "../envs/framecast.yaml"
     threads: ask.threads

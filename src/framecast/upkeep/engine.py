@@ -217,6 +217,26 @@ class Engine:
         threads.__signature__ = inspect.signature(threads)  # type: ignore[attr-defined]
         return threads
 
+    @functools.cached_property
+    def precedence(self) -> Any:
+        """Of a training, between 0 and 1: the more, the more often it updates its weights for each of its sequences.
+
+        What a step takes is not known beforehand. With the long ones first, none is left for the end, while other cores
+        have nothing to do.
+        """
+        params = self.study.params
+        recipes = {
+            pair: params.recipe(pair[1], pair[0]) for pair in {(one.dataset, one.model) for one in self.study.cells}
+        }
+        passes = {pair: recipe.epochs / recipe.batch_size for pair, recipe in recipes.items()}
+
+        def precedence(wildcards: Any) -> float:
+            updates = passes[wildcards["dataset"], wildcards["model"]]
+            return updates / (1 + updates)
+
+        precedence.__signature__ = inspect.signature(precedence)  # type: ignore[attr-defined]
+        return precedence
+
     def options(self, *more: str) -> str:
         """What a verb is told inside a Slurm job, with a space before it."""
         return "".join(f" {word}" for word in ("--device", self.cluster.device, *more)) if self.in_job else ""
