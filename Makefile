@@ -42,7 +42,7 @@ $(VENV)/docs: $(VENV)/installed  # what builds the documentation, which nothing 
 	$(INSTALL) --no-deps -r $(VENV)/docs.lock
 	@touch $@
 
-demo: $(VENV)/installed  ## a few cells of every study, from nothing to reports/report.html (some 8 minutes on 2 cores)
+demo: $(VENV)/installed  ## a few cells of every study, from nothing to reports/report.html (some 9 minutes on 2 cores)
 	@snakemake
 	@echo "The report: $(CURDIR)/reports/report.html"
 

@@ -22,12 +22,15 @@ OF_PIXELS = ("mse", "l1", "bce", "hybrid")
 #: Datasets of which a reduced scale has the stand-in: of each, the best system is asked for as much as on other video,
 #: every other one to be no worse than what takes no training.
 DRAWN = ("kth", "kth_coleman", "bair", "human36m")
+#: Three times as far as elsewhere, so that SimVP is asked for no more than every system, and the best for more.
+THIRTY_FRAMES = "moving_mnist_long"
 #: What is recorded at laptop scale, and on which datasets.
 RECORDED = {
     "sequence_depth": {"generated_sins", "generated_noise", "stocks", "stocks_by_ticker"},
     "video_depth": {"moving_mnist", "kth_coleman", "bair"},
     "three_teachers": {"moving_mnist_next"},
     "systems_moving_mnist": {"moving_mnist_srivastava"},
+    "systems_long": {"moving_mnist_long"},
     "systems_kth": {"kth"},
     "systems_human36m": {"human36m"},
 }
@@ -51,11 +54,12 @@ class Bar:
     video: float  #: the same, of every system; on a stand-in, of the best
     decibels: float  #: of each next-frame system above copy_last, teacher-forced, over the outputs 9 … 18
     onwards: float  #: times the trivial error, of the best next-frame system
+    thirty: float  #: the same, of the best system over thirty frames
 
 
 BARS = {
-    "demo": Bar(sines=5e-3, noise=1.03, simvp=0.6, video=0.9, decibels=1.0, onwards=0.9),
-    "laptop": Bar(sines=1e-3, noise=1.01, simvp=0.4, video=0.8, decibels=2.0, onwards=0.7),
+    "demo": Bar(sines=5e-3, noise=1.03, simvp=0.6, video=0.9, decibels=1.0, onwards=0.9, thirty=0.8),
+    "laptop": Bar(sines=1e-3, noise=1.01, simvp=0.4, video=0.8, decibels=2.0, onwards=0.7, thirty=0.6),
 }
 
 
@@ -151,13 +155,12 @@ def claims(tables: Tables) -> Iterator[Claim]:
                 better = tables.decibels(dataset, *system) - tables.decibels(dataset, "copy_last")
                 yield Claim("dB below copy_last at outputs 9 to 18", row, -better, -bar.decibels)
             else:
-                share = bar.simvp if name.startswith("simvp") else bar.video
+                share = bar.simvp if name.startswith("simvp") and dataset != THIRTY_FRAMES else bar.video
                 yield Claim("error on video", row, error, share * tables.trivial(dataset))
-        if dataset == "moving_mnist_next":
+        if dataset in ("moving_mnist_next", THIRTY_FRAMES):
             name, error, _ = min(tables.systems(dataset), key=lambda system: system[1])
-            yield Claim(
-                "free-running error of the best", f"{dataset} {name}", error, bar.onwards * tables.trivial(dataset)
-            )
+            share = bar.thirty if dataset == THIRTY_FRAMES else bar.onwards
+            yield Claim("free-running error of the best", f"{dataset} {name}", error, share * tables.trivial(dataset))
 
 
 def shortcomings(tables: Tables) -> list[str]:
@@ -287,6 +290,16 @@ def test_of_a_stand_in_the_best_system_is_asked_for_most(tmp_path: Path, dataset
     assert shortcomings(fabricated(tmp_path, found)) == [
         f"{dataset} simvp depth-1 mse: error on video: found 0.0091, allowed: at most 0.009",
         f"{dataset} convlstm_s depth-1 mse: error on a stand-in: found 0.0101, allowed: at most 0.01",
+    ]
+
+
+def test_over_thirty_frames_the_best_system_is_asked_for_more(tmp_path: Path) -> None:
+    found = {**PASSING, THIRTY_FRAMES: {"simvp": 0.0319, "predrnn": 0.0359, **dict.fromkeys(TRIVIAL, 0.04)}}
+    assert shortcomings(fabricated(tmp_path, found)) == []
+    found[THIRTY_FRAMES] |= {"simvp": 0.0321, "predrnn": 0.0361}
+    assert shortcomings(fabricated(tmp_path, found)) == [
+        f"{THIRTY_FRAMES} predrnn depth-1 mse: error on video: found 0.0361, allowed: at most 0.036",
+        f"{THIRTY_FRAMES} simvp depth-1 mse: free-running error of the best: found 0.0321, allowed: at most 0.032",
     ]
 
 
